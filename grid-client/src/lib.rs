@@ -1,0 +1,2 @@
+//! The thin client.
+#![forbid(unsafe_code)]

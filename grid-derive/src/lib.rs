@@ -1,0 +1,2 @@
+//! The `GridData` derive macro.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The member.
+#![forbid(unsafe_code)]

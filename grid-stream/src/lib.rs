@@ -1,0 +1,2 @@
+//! The stream engine.
+#![forbid(unsafe_code)]
