@@ -3,6 +3,7 @@
 //! No I/O, no clock, no randomness, no runtime: time is an argument, effects are values. What a
 //! member does with sockets and threads lives in `grid-node`, what a client does in `grid-client`.
 
+pub mod data;
 pub mod error;
 pub mod ids;
 pub mod limits;
