@@ -210,9 +210,9 @@ impl Partition {
 
     /// Forgets what was kept only until it is committed.
     fn settle(&mut self) {
-        while let Some((structure, hash)) = self.log.next_settled_grave() {
+        while let Some((seq, structure, hash)) = self.log.next_settled_grave() {
             if let Some(Some(Container::Map(map))) = self.containers.get_mut(structure.0 as usize) {
-                map.bury_for_good(hash, self.log.committed);
+                map.bury_for_good(hash, seq);
             }
         }
         self.log.forget_acknowledged();

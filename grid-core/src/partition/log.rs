@@ -9,6 +9,7 @@ use super::ring::Ring;
 use super::{Container, Partition, Step, Stop, Turn};
 use crate::error::{Error, Kind, Result};
 use crate::ids::{MemberId, Millis, RequestId, Seq, SessionId, StructureId, Term};
+use crate::store::Ledger;
 use crate::time::Clock;
 use crate::wire::bytes::Reader;
 use crate::wire::{begin_frame, end_frame, split_frame};
@@ -80,11 +81,11 @@ impl Log {
         advanced
     }
 
-    pub(super) fn next_settled_grave(&mut self) -> Option<(StructureId, u64)> {
+    pub(super) fn next_settled_grave(&mut self) -> Option<(Seq, StructureId, u64)> {
         let (seq, structure, hash) = *self.graves.front()?;
         (seq <= self.committed).then(|| {
             self.graves.pop_front();
-            (structure, hash)
+            (seq, structure, hash)
         })
     }
 
@@ -102,6 +103,15 @@ impl Log {
     pub(super) fn now(&mut self, clock: &dyn Clock) -> Millis {
         self.time = self.time.max(clock.now());
         self.time
+    }
+}
+
+/// Books a change of bytes held.
+pub(super) fn adjust(ledger: &Ledger, change: isize) {
+    if change >= 0 {
+        ledger.charge(change.unsigned_abs() as u64);
+    } else {
+        ledger.release(change.unsigned_abs() as u64);
     }
 }
 
@@ -249,7 +259,7 @@ impl Partition {
         }
         if let Some(stamp) = turn.stamp {
             let change = self.sessions.record(stamp, seq, turn.answer());
-            self.env.ledger.adjust(change as i64);
+            adjust(&self.env.ledger, change);
         }
         seq
     }
@@ -294,7 +304,7 @@ impl Partition {
         self.log.ring = Ring::starting_at(record.seq.next());
         if let Some(stamp) = record.stamp {
             let change = self.sessions.record(stamp, record.seq, answer);
-            self.env.ledger.adjust(change as i64);
+            adjust(&self.env.ledger, change);
         }
         Ok(())
     }
@@ -314,7 +324,7 @@ impl Partition {
             | Effect::TopicPublish(s, _) => (s, self.log.time),
             Effect::SessionExpired(session) => {
                 let freed = self.sessions.expire(session);
-                self.env.ledger.adjust(-(freed as i64));
+                self.env.ledger.release(freed as u64);
                 return Ok(());
             }
         };

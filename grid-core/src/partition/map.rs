@@ -8,7 +8,7 @@ use crate::data::{Blob, TypeTag};
 use crate::error::{Error, Kind, Result};
 use crate::ids::{Millis, Seq, StructureId};
 use crate::op::{Entries, Keys, Life};
-use crate::store::{Entry, Idle, Meta, Store, hash64};
+use crate::store::{self, Entry, Idle, Meta, Store, hash64};
 use crate::time::Clock;
 use crate::wire::bytes::{KeyRef, Reader, put_value};
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ impl MapPart {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.store.bytes() + self.due.len() * 32
+        usize::try_from(self.store.bytes()).unwrap_or(usize::MAX) + self.due.len() * 32
     }
 
     pub(super) fn len(&self) -> usize {
@@ -70,13 +70,13 @@ impl MapPart {
     }
 
     /// Removes a tombstone whose removal is committed.
-    pub(super) fn bury_for_good(&mut self, hash: u64, committed: Seq) {
-        self.store.purge_tombstones(hash, committed.0);
+    pub(super) fn bury_for_good(&mut self, hash: u64, seq: Seq) {
+        self.store.purge_tombstone(hash, seq.0);
     }
 
     #[inline]
     fn find(&self, hash: u64, key: Blob<'_>, now: impl FnOnce() -> Millis) -> Found<'_> {
-        let Some(entry) = self.store.get(hash, key) else { return Found::Missing(self.cleared) };
+        let Some(entry) = self.store.get(hash, raw(key)) else { return Found::Missing(self.cleared) };
         if entry.is_tombstone() {
             return Found::Missing(Seq(entry.seq()).max(self.cleared));
         }
@@ -96,7 +96,7 @@ impl MapPart {
         if self.due.is_empty() {
             return;
         }
-        let due = self.store.get(hash, key).and_then(|entry| due_of(&entry));
+        let due = self.store.get(hash, raw(key)).and_then(|entry| due_of(&entry));
         if let Some(due) = due
             && let Some(count) = self.due.get_mut(&(due, hash))
         {
@@ -108,7 +108,7 @@ impl MapPart {
     }
 
     fn remember_due(&mut self, hash: u64, key: Blob<'_>) {
-        if let Some(due) = self.store.get(hash, key).and_then(|entry| due_of(&entry)) {
+        if let Some(due) = self.store.get(hash, raw(key)).and_then(|entry| due_of(&entry)) {
             *self.due.entry((due, hash)).or_default() += 1;
         }
     }
@@ -127,10 +127,9 @@ impl MapPart {
         match *effect {
             Effect::MapSet(_, key, value, life) => {
                 let hash = hash64(key.blob.payload, env.seed);
-                let idle = life.max_idle_ms.map(|max_ms| Idle { max_ms, last_ms: time.0 });
-                let meta = Meta { seq: seq.0, expires_at: life.expires_at, idle, affinity: key.affinity };
+                let meta = meta(seq, life, key.affinity, time);
                 self.forget_due(hash, key.blob);
-                self.store.put(hash, key.blob, value, meta).map_err(full)?;
+                self.store.put(hash, raw(key.blob), raw(value), &meta).map_err(full)?;
                 if life != Lifespan::default() {
                     self.remember_due(hash, key.blob);
                 }
@@ -140,30 +139,23 @@ impl MapPart {
                 self.forget_due(hash, key.blob);
                 self.changed = seq;
                 if replicated {
-                    self.store.bury(hash, key.blob, seq.0);
+                    self.store.bury(hash, raw(key.blob), seq.0);
                     return Ok(Some(hash));
                 }
-                self.store.remove(hash, key.blob);
+                self.store.remove(hash, raw(key.blob));
             }
             Effect::MapTouch(_, key) => {
                 let hash = hash64(key.blob.payload, env.seed);
                 self.forget_due(hash, key.blob);
-                self.store.touch(hash, key.blob, time.0);
+                self.store.touch(hash, raw(key.blob), time.0);
                 self.remember_due(hash, key.blob);
             }
             Effect::MapExpiry(_, key, expires_at) => {
                 let hash = hash64(key.blob.payload, env.seed);
-                let Some(entry) = self.store.get(hash, key.blob) else { return Ok(None) };
-                let value = entry.value();
-                let (tag, payload) = (value.tag, value.payload.to_vec());
-                let meta = Meta {
-                    seq: seq.0,
-                    expires_at,
-                    idle: entry.idle().map(|idle| Idle { last_ms: time.0, ..idle }),
-                    affinity: entry.affinity(),
-                };
+                let entry = self.store.get(hash, raw(key.blob));
+                let idle = entry.and_then(|e| e.idle()).map(|idle| Idle { last_ms: time.0, ..idle });
                 self.forget_due(hash, key.blob);
-                self.store.put(hash, key.blob, Blob { tag, payload: &payload }, meta).map_err(full)?;
+                self.store.set_expiry(hash, raw(key.blob), seq.0, expires_at, idle).map_err(full)?;
                 self.remember_due(hash, key.blob);
             }
             Effect::MapClear(_) => {
@@ -176,6 +168,22 @@ impl MapPart {
         self.changed = seq;
         Ok(None)
     }
+}
+
+#[inline]
+fn meta(seq: Seq, life: Lifespan, affinity: Option<u32>, time: Millis) -> Meta {
+    let idle = life.max_idle_ms.map(|max_ms| Idle { max_ms, last_ms: time.0 });
+    Meta { seq: seq.0, expires_at: life.expires_at, idle, affinity }
+}
+
+#[inline]
+pub(super) fn raw(blob: Blob<'_>) -> store::Blob<'_> {
+    store::Blob { tag: blob.tag.0, payload: blob.payload }
+}
+
+#[inline]
+pub(super) fn typed(blob: store::Blob<'_>) -> Blob<'_> {
+    Blob { tag: TypeTag(blob.tag), payload: blob.payload }
 }
 
 /// When an entry ends: its time-to-live or its idle time, whichever is first.
@@ -292,7 +300,7 @@ impl Partition {
 
     #[inline]
     pub(super) fn map_get(&mut self, turn: &mut Turn<'_>, s: StructureId, hash: u64, key: KeyRef<'_>) -> Step {
-        self.map_read(turn, s, hash, key, |reply, entry| answer_value(reply, entry.map(Entry::value)))
+        self.map_read(turn, s, hash, key, |reply, entry| answer_value(reply, entry.map(|e| typed(e.value()))))
     }
 
     pub(super) fn map_contains(&mut self, turn: &mut Turn<'_>, s: StructureId, hash: u64, key: KeyRef<'_>) -> Step {
@@ -306,7 +314,7 @@ impl Partition {
             reply.push(1);
             reply.extend_from_slice(&entry.seq().to_le_bytes());
             reply.extend_from_slice(&due_of(entry).unwrap_or(0).to_le_bytes());
-            let value = entry.value();
+            let value = typed(entry.value());
             reply.extend_from_slice(&value.tag.0.to_le_bytes());
             reply.extend_from_slice(value.payload);
         })
@@ -320,7 +328,7 @@ impl Partition {
             gate = gate.max(self.map_read(turn, s, hash, key, |reply, entry| {
                 reply.push(u8::from(entry.is_some()));
                 if let Some(entry) = entry {
-                    put_value(reply, entry.value());
+                    put_value(reply, typed(entry.value()));
                 }
             })?);
         }
@@ -341,7 +349,8 @@ impl Partition {
         let map = map_in(&self.containers, s)?;
         let log = &mut self.log;
         let lifespan = map.lifespan(life, || log.now(turn.clock));
-        let growth = map.store.growth_for(hash, key.blob, value.payload.len());
+        let meta = meta(Seq(0), lifespan, key.affinity, Millis(0));
+        let growth = map.store.growth_for(hash, raw(key.blob), raw(value), &meta);
         self.write(turn, &Effect::MapSet(s, key, value, lifespan), growth)
     }
 
@@ -365,7 +374,7 @@ impl Partition {
         let log = &mut self.log;
         Ok(match map.find(hash, key.blob, || log.now(turn.clock)) {
             Found::Live(entry) => {
-                answer_value(turn.reply, Some(entry.value()));
+                answer_value(turn.reply, Some(typed(entry.value())));
                 (Seq(entry.seq()), true)
             }
             Found::Missing(gate) => {
@@ -478,7 +487,6 @@ impl Partition {
         ttl_ms: u64,
     ) -> Step {
         let (gate, present) = self.map_old(turn, s, hash, key)?;
-        let value_len = turn.answer().len();
         turn.reply.truncate(turn.mark);
         turn.reply.push(u8::from(present));
         if !present {
@@ -486,8 +494,8 @@ impl Partition {
         }
         let now = self.log.now(turn.clock);
         let expires_at = (ttl_ms > 0).then(|| now.0.saturating_add(ttl_ms));
-        let growth = map_in(&self.containers, s)?.store.growth_for(hash, key.blob, value_len + 8);
-        self.write(turn, &Effect::MapExpiry(s, key, expires_at), growth)
+        // A first expiry makes the record 8 bytes longer.
+        self.write(turn, &Effect::MapExpiry(s, key, expires_at), 8)
     }
 
     pub(super) fn map_put_all(

@@ -58,7 +58,7 @@ impl QueuePart {
     }
 
     pub(super) fn apply(&mut self, env: &Env, seq: Seq, effect: &Effect<'_>) {
-        let before = self.bytes() as i64;
+        let before = self.bytes().cast_signed();
         match *effect {
             Effect::QueueAdd(_, item) => {
                 self.payload_bytes += item.payload.len();
@@ -79,7 +79,7 @@ impl QueuePart {
             _ => debug_assert!(false, "not an effect on a queue"),
         }
         self.changed = seq;
-        env.ledger.adjust(self.bytes() as i64 - before);
+        super::log::adjust(&env.ledger, self.bytes().cast_signed() - before);
     }
 }
 
