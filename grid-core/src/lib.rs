@@ -9,5 +9,11 @@ pub mod ids;
 pub mod limits;
 pub mod partitioning;
 
+pub use data::GridData;
 pub use error::{Applied, Error, Kind, Result};
+pub use grid_derive::GridData;
 pub use ids::*;
+
+// For the derive macro, whose output names this crate.
+#[allow(unused_extern_crates)]
+extern crate self as grid_core;

@@ -151,7 +151,7 @@ pub(crate) fn least_bytes(tag: Option<TypeTag>) -> usize {
 
 /// Room to reserve for `count` items of type `T` that `bytes` bytes claim to hold.
 pub(crate) fn capacity<T>(count: usize, bytes: usize) -> usize {
-    count.min(bytes / size_of::<T>().max(1))
+    count.min(Level::share(bytes) / size_of::<T>().max(1))
 }
 
 /// Appends an item; `tag` is that of the list if it has one for all.
