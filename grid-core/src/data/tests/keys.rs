@@ -73,7 +73,7 @@ struct CustomerId(u64);
 struct OrderKey {
     #[grid(id = 1)]
     number: u32,
-    #[grid(id = 2)]
+    #[grid(id = 2, required)]
     customer: CustomerId,
 }
 

@@ -49,6 +49,12 @@ proptest! {
     }
 
     #[test]
+    fn json_keeps_floats(float in any::<f64>().prop_filter("finite", |float| float.is_finite())) {
+        check_round_trip(&Json(float));
+        check_round_trip(&Json(serde_json::json!([float])));
+    }
+
+    #[test]
     fn serde_types_are_read(node in node(), map in any::<HashMap<String, Option<f32>>>()) {
         check_round_trip(&Serde(node.clone()));
         check_round_trip(&Json(node));
