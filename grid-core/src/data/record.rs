@@ -150,6 +150,7 @@ pub struct RecordView<'a> {
 
 impl<'a> RecordView<'a> {
     /// The record of this blob; another type of blob is [`Kind::WrongType`].
+    #[inline]
     pub fn of(blob: Blob<'a>) -> DataResult<Self> {
         if blob.tag != TypeTag::RECORD {
             return Err(DataError::wrong_type(TypeTag::RECORD, blob.tag));
@@ -168,7 +169,7 @@ impl<'a> RecordView<'a> {
         if wide != (bytes.0.len() > usize::from(u16::MAX)) {
             return Err(DataError::malformed("a record with rows of the wrong width"));
         }
-        let rows = Rows { table: Bytes(table), data: bytes.0, wide, start: 0, last: None };
+        let rows = Rows { table, data: bytes.0, wide, start: 0, last: -1 };
         Ok(RecordView { fingerprint, variant, rows })
     }
 
@@ -185,12 +186,15 @@ impl<'a> RecordView<'a> {
     }
 
     /// The field with this id.
+    #[inline]
     pub fn field(&self, id: u16) -> DataResult<Option<Blob<'a>>> {
         let mut rows = self.rows;
-        while let Some((found, blob)) = rows.next()? {
+        let mut start = 0;
+        while let Some((found, tag, end)) = rows.row() {
             if found >= id {
-                return Ok((found == id).then_some(blob));
+                return if found == id { rows.blob(tag, start, end).map(Some) } else { Ok(None) };
             }
+            start = end;
         }
         Ok(None)
     }
@@ -211,39 +215,61 @@ impl<'a> RecordView<'a> {
 /// The rows of a record from some point on.
 #[derive(Clone, Copy, Debug)]
 struct Rows<'a> {
-    table: Bytes<'a>,
+    table: &'a [u8],
     data: &'a [u8],
     wide: bool,
+    /// Where the next payload starts.
     start: usize,
-    last: Option<u16>,
+    /// The id of the row before, -1 if there is none.
+    last: i32,
 }
 
+/// Id, tag, end of the payload.
+type Row = (u16, i16, usize);
+
 impl<'a> Rows<'a> {
+    /// The next row, unchecked.
+    #[inline]
+    fn row(&mut self) -> Option<Row> {
+        if self.wide {
+            let ([a, b, c, d, end @ ..], rest) =
+                self.table.split_first_chunk::<WIDE_ROW_BYTES>()?;
+            self.table = rest;
+            let end = u32::from_be_bytes(*end) as usize;
+            Some((u16::from_be_bytes([*a, *b]), i16::from_be_bytes([*c, *d]), end))
+        } else {
+            let ([a, b, c, d, end @ ..], rest) =
+                self.table.split_first_chunk::<NARROW_ROW_BYTES>()?;
+            self.table = rest;
+            let end = usize::from(u16::from_be_bytes(*end));
+            Some((u16::from_be_bytes([*a, *b]), i16::from_be_bytes([*c, *d]), end))
+        }
+    }
+
+    #[inline]
+    fn blob(&self, tag: i16, start: usize, end: usize) -> DataResult<Blob<'a>> {
+        let Some(mut payload) = self.data.get(start..end) else {
+            return Err(DataError::malformed("a field of a record lies outside of it"));
+        };
+        let tag = if tag == 0 { long_tag(&mut payload)? } else { TypeTag(tag.into()) };
+        Ok(Blob { tag, payload })
+    }
+
     #[inline]
     fn next(&mut self) -> DataResult<Option<(u16, Blob<'a>)>> {
-        if self.table.0.is_empty() {
+        let Some((id, tag, end)) = self.row() else {
             if self.start != self.data.len() {
                 return Err(DataError::malformed("a record with bytes behind its last field"));
             }
             return Ok(None);
-        }
-        let id = u16::from_be_bytes(self.table.chunk()?);
-        let tag = i16::from_be_bytes(self.table.chunk()?);
-        let end = if self.wide {
-            self.table.u32()? as usize
-        } else {
-            usize::from(u16::from_be_bytes(self.table.chunk()?))
         };
-        if self.last.is_some_and(|last| last >= id) {
+        if i32::from(id) <= self.last {
             return Err(DataError::malformed("the fields of a record do not ascend"));
         }
-        let Some(mut payload) = self.data.get(self.start..end) else {
-            return Err(DataError::malformed("a field of a record lies outside of it"));
-        };
-        self.last = Some(id);
+        let blob = self.blob(tag, self.start, end)?;
+        self.last = id.into();
         self.start = end;
-        let tag = if tag == 0 { long_tag(&mut payload)? } else { TypeTag(tag.into()) };
-        Ok(Some((id, Blob { tag, payload })))
+        Ok(Some((id, blob)))
     }
 }
 
