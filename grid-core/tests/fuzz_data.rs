@@ -13,6 +13,7 @@ fn bytes(len: usize) -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop_oneof![Just(0u8), 0u8..8, any::<u8>()], 0..len)
 }
 
+#[allow(clippy::expect_used)]
 fn blob<T: Encode>(value: T) -> BlobBuf {
     BlobBuf::of(&value).expect("encodes")
 }

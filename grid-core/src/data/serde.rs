@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 /// The fingerprint covers the name that serde has for the type (not its module path, so that code
 /// can move; `#[serde(rename = "…")]` changes it) and the names of its fields or variants. A type
 /// that changed in one of these is [`Kind::WrongType`] to its older self, never garbage. What
-/// changed within the types of its fields is not noticed: data that is to evolve belongs in
-/// `#[derive(GridData)]` types.
+/// changed within the types of its fields is not noticed, nor are the parameters of a generic
+/// struct told apart: data that is to evolve belongs in `#[derive(GridData)]` types.
 ///
 /// No key, as nothing is known of the bytes. What postcard cannot read back has no encoding:
 /// untagged or internally tagged enums, `flatten`, [`serde_json::Value`] (see [`Json`]). Fields

@@ -64,6 +64,16 @@ proptest! {
     }
 }
 
+#[test]
+fn a_second_form_of_a_key_is_refused() {
+    let long_a = super::blob(TypeTag::CHAR, b"\0\0\0a");
+    check_error(long_a.decode::<char>(), Kind::Malformed, "longer of its two forms");
+    let truer = super::blob(TypeTag::BOOL, b"\x02");
+    check_error(truer.decode::<bool>(), Kind::Malformed, "0 or 1");
+    let carried = super::blob(TypeTag::DURATION, &[0, 0, 0, 0, 0, 0, 0, 0, 0x3b, 0x9a, 0xca, 0]);
+    check_error(carried.decode::<Duration>(), Kind::Malformed, "1000000000 nanoseconds");
+}
+
 #[derive(GridData, Clone, Copy, Debug, PartialEq)]
 #[grid(transparent, key)]
 struct CustomerId(u64);
