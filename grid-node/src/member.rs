@@ -210,6 +210,15 @@ impl Member {
         self.shared.env.ledger.used()
     }
 
+    /// Ends the sessions of all clients, with what they hold. Their clients open new ones; operations that
+    /// were under way fail, and may have been applied.
+    pub fn end_all_sessions(&self) {
+        for session in self.shared.sessions.all() {
+            self.shared.end_session(session);
+        }
+        self.shared.forget_sessions();
+    }
+
     /// Stops: takes no new connections, answers what has come, then ends. Replies that still wait for a
     /// backup after `operation_timeout` are given up.
     pub async fn shutdown(mut self) {

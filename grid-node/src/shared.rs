@@ -135,6 +135,10 @@ impl Shared {
             self.sessions.remove(session);
             let all = (0..self.cells.len()).map(partition_at).map(|p| (p, session));
             self.sessions.to_forget.lock().extend(all);
+            // Connections of the session see that it has ended.
+            for outbox in self.connections.lock().values() {
+                outbox.nudge();
+            }
         }
     }
 
