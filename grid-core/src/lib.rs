@@ -7,6 +7,7 @@ pub mod error;
 pub mod ids;
 pub mod limits;
 pub mod partitioning;
+pub mod store;
 
 pub use error::{Applied, Error, Kind, Result};
 pub use ids::*;
