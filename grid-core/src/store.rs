@@ -84,7 +84,7 @@ impl Store {
 
     fn with_hasher(pool: &Arc<Pool>, seed: u64, hasher: fn(&[u8], u64) -> u64) -> Self {
         Self {
-            index: Index::new(pool.ledger()),
+            index: Index::new(pool),
             arena: Arena::new(pool),
             key_tag: None,
             value_tag: None,
@@ -131,7 +131,7 @@ impl Store {
     /// Starts loading the index line of a hash into the cache: the first of two passes over a batch.
     #[inline]
     pub fn prefetch_index(&self, hash: u64) {
-        mem::prefetch(self.index.line(hash));
+        self.index.prefetch(hash);
     }
 
     /// Starts loading the record of a hash into the cache: the second pass, before the operations.
@@ -160,6 +160,9 @@ impl Store {
         debug_assert_eq!(hash, (self.hasher)(key.payload, self.seed), "not the hash of the key");
         let mem = &self.arena.mem;
         self.index.find(hash, |at| {
+            // Where key and value are is known only from the record's first line; the next ones are
+            // needed in nearly all cases, so their loads need not wait for it.
+            mem.prefetch_next(at);
             let shape = Shape::read(mem, at);
             let tag = shape.tags(mem, at).map_or(self.key_tag(), |tags| tags.0);
             shape.key(mem, at) == key.payload && tag == key.tag
