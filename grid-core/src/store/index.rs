@@ -7,7 +7,7 @@ use super::StoreFull;
 use super::bucket::LANES;
 use super::mem::Ref;
 use super::pool::Pool;
-use super::table::{Place, Table};
+use super::table::{Place, Probe, Table};
 use std::sync::Arc;
 
 /// Buckets swept with every write while resizing: around 100 entries.
@@ -48,7 +48,7 @@ impl Index {
 
     #[inline(always)]
     fn is_moved(&self, hash: u64) -> bool {
-        self.table.home(hash) < self.moved
+        self.moved > 0 && self.table.home(hash) < self.moved
     }
 
     #[inline(always)]
@@ -71,10 +71,18 @@ impl Index {
     }
 
     #[inline(always)]
-    pub(super) fn find(&self, hash: u64, is: impl FnMut(Ref) -> bool) -> Option<(Slot, Ref)> {
+    pub(super) fn find(&self, hash: u64, probe: impl Probe) -> Option<(Slot, Ref)> {
         let new = self.is_moved(hash);
-        let table = if new { &self.new } else { &self.table };
-        table.find(hash, is).map(|(place, entry)| (Slot { new, place }, entry))
+        let (place, entry) = match new {
+            false => self.table.find(hash, probe)?,
+            true => self.find_moved(hash, &{ probe })?,
+        };
+        Some((Slot { new, place }, entry))
+    }
+
+    #[inline(never)]
+    fn find_moved(&self, hash: u64, probe: &impl Probe) -> Option<(Place, Ref)> {
+        self.new.find(hash, *probe)
     }
 
     /// Makes room for one more entry: starts to grow if there is little, and takes the pages that

@@ -19,6 +19,9 @@ pub(super) const GRANULE: usize = 8;
 pub(super) struct Ref(u32);
 
 impl Ref {
+    /// No chunk and no block starts here: it would end beyond the region.
+    pub(super) const NIL: Self = Self(u32::MAX);
+
     pub(super) const fn new(granule: u32) -> Self {
         Self(granule)
     }

@@ -23,12 +23,25 @@ pub(super) struct Place {
     pub(super) lane: usize,
 }
 
+/// What a search is for.
+pub(super) trait Probe: Copy {
+    /// Whether it is this entry.
+    fn is(&self, entry: Ref) -> bool;
+}
+
+impl<F: Fn(Ref) -> bool + Copy> Probe for F {
+    #[inline(always)]
+    fn is(&self, entry: Ref) -> bool {
+        self(entry)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Table {
     mem: Mem,
-    /// Blocks from the pool. The buckets of one that is not there, not yet or not any more, are
-    /// empty: so a table that is filled in order, and emptied in order, holds what it needs.
-    pages: Vec<Option<Ref>>,
+    /// Blocks from the pool. The buckets of one that is `NIL` or beyond the end are empty: not
+    /// there yet, or not any more. So a table that is filled and emptied in order holds what it needs.
+    pages: Vec<Ref>,
     page_bits: u32,
     count: usize,
     entries: usize,
@@ -72,9 +85,9 @@ impl Table {
     /// Where a bucket is in memory, if its page is there.
     #[inline(always)]
     fn spot(&self, at: usize) -> Option<Ref> {
-        let page = (*self.pages.get(at >> self.page_bits)?)?;
+        let page = *self.pages.get(at >> self.page_bits)?;
         let within = at & ((1 << self.page_bits) - 1);
-        Some(page.plus((within * size_of::<Bucket>()) as u32))
+        (page != Ref::NIL).then(|| page.plus((within * size_of::<Bucket>()) as u32))
     }
 
     #[inline(always)]
@@ -92,14 +105,14 @@ impl Table {
     fn ensure(&mut self, at: usize) -> Result<(), StoreFull> {
         let page = at >> self.page_bits;
         if self.pages.len() <= page {
-            self.pages.resize(page + 1, None);
+            self.pages.resize(page + 1, Ref::NIL);
         }
-        if self.pages[page].is_none() {
+        if self.pages[page] == Ref::NIL {
             let class = (self.page_bits - PAGE_BITS_MIN) as u8;
             let loan = self.pool.take(class, class)?;
             self.mem.zero(loan.start, loan.bytes());
             self.bytes += loan.bytes() as u64;
-            self.pages[page] = Some(loan.start);
+            self.pages[page] = loan.start;
         }
         Ok(())
     }
@@ -111,10 +124,11 @@ impl Table {
             return;
         }
         let blank = |at| self.bucket(at).is_none_or(Bucket::is_blank);
-        if (end - buckets..end).all(blank)
-            && let Some(page) = self.pages.get_mut((end >> self.page_bits) - 1)
-            && let Some(start) = page.take()
+        let page = (end >> self.page_bits) - 1;
+        if self.pages.get(page).is_some_and(|start| *start != Ref::NIL)
+            && (end - buckets..end).all(blank)
         {
+            let start = std::mem::replace(&mut self.pages[page], Ref::NIL);
             let loan = self.loan(start);
             self.bytes -= loan.bytes() as u64;
             self.pool.give([loan]);
@@ -156,14 +170,25 @@ impl Table {
     }
 
     #[inline(always)]
-    pub(super) fn find(&self, hash: u64, mut is: impl FnMut(Ref) -> bool) -> Option<(Place, Ref)> {
-        let tag = tag_of(hash);
-        let home = self.home(hash);
-        let mut at = home;
-        loop {
+    pub(super) fn find(&self, hash: u64, probe: impl Probe) -> Option<(Place, Ref)> {
+        let (tag, home) = (tag_of(hash), self.home(hash));
+        let bucket = self.bucket(home)?;
+        for lane in bucket.with_tag(tag) {
+            if probe.is(bucket.at(lane)) {
+                return Some((Place { bucket: home, lane }, bucket.at(lane)));
+            }
+        }
+        if bucket.passed == 0 { None } else { self.find_beyond(home, tag, &{ probe }) }
+    }
+
+    /// The probe comes by reference to a copy: so in `find` itself it need not be in memory.
+    #[inline(never)]
+    fn find_beyond(&self, home: usize, tag: u8, probe: &impl Probe) -> Option<(Place, Ref)> {
+        let mut at = self.after(home);
+        while at != home {
             let bucket = self.bucket(at)?;
             for lane in bucket.with_tag(tag) {
-                if is(bucket.at(lane)) {
+                if probe.is(bucket.at(lane)) {
                     return Some((Place { bucket: at, lane }, bucket.at(lane)));
                 }
             }
@@ -171,10 +196,8 @@ impl Table {
                 return None;
             }
             at = self.after(at);
-            if at == home {
-                return None;
-            }
         }
+        None
     }
 
     /// Makes sure that `entries` entries of hash `hash` or less can be inserted: takes the pages
@@ -261,7 +284,8 @@ impl Table {
 impl Drop for Table {
     fn drop(&mut self) {
         let pages = std::mem::take(&mut self.pages);
-        self.pool.give(pages.into_iter().flatten().map(|start| self.loan(start)));
+        let pages = pages.into_iter().filter(|start| *start != Ref::NIL);
+        self.pool.give(pages.map(|start| self.loan(start)));
     }
 }
 
@@ -289,7 +313,7 @@ impl Table {
         for (at, passed) in passed.iter().enumerate() {
             assert_eq!(self.bucket(at).map_or(0, |bucket| bucket.passed), *passed);
         }
-        let pages = self.pages.iter().flatten().count() as u64;
+        let pages = self.pages.iter().filter(|start| **start != Ref::NIL).count() as u64;
         assert_eq!(self.bytes, pages << (self.page_bits + 6));
     }
 }
