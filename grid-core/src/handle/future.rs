@@ -94,7 +94,10 @@ impl<T> Future for OpFuture<T> {
                 }
                 State::Waiting { invoke, token, decode } => {
                     let mut reply = buffers::take();
-                    let result = ready!(invoke.poll(*token, cx, &mut reply));
+                    let Poll::Ready(result) = invoke.poll(*token, cx, &mut reply) else {
+                        buffers::give(reply);
+                        return Poll::Pending;
+                    };
                     let result = result.and_then(|()| decode(&reply));
                     buffers::give(reply);
                     self.0 = State::Ready(None);
