@@ -1,2 +1,4 @@
 //! The member.
 #![forbid(unsafe_code)]
+
+pub mod config;
