@@ -77,16 +77,14 @@ pub struct Limits {
     pub frame_bytes_max: usize,
     /// Connections served at once.
     pub connections_max: usize,
-    /// Requests of a connection that wait for their answers.
-    pub outstanding_max: usize,
-    /// Bytes of answers and events that a connection's client has not read.
-    pub unsent_bytes_max: usize,
     /// How long a connection may take to introduce itself.
     pub handshake_timeout: Duration,
     /// After how long a silence a session ends.
     pub session_timeout: Duration,
-    /// Items that wait for one topic subscriber.
-    pub subscriber_buffer: usize,
+    /// How long an operation waits for backups, unless it says so itself.
+    pub operation_timeout: Duration,
+    /// Bytes of topic items that wait for a connection's client.
+    pub subscriber_bytes_max: usize,
 }
 
 /// What is logged.

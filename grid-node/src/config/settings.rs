@@ -52,14 +52,6 @@ pub(super) const SETTINGS: &[Setting] = &[
         apply: |c, v| put(&mut c.limits.connections_max, v.whole(1..=COUNT_MAX).map(count)),
     },
     Setting {
-        key: "limits.outstanding-max",
-        apply: |c, v| put(&mut c.limits.outstanding_max, v.whole(1..=COUNT_MAX).map(count)),
-    },
-    Setting {
-        key: "limits.unsent-bytes-max",
-        apply: |c, v| put(&mut c.limits.unsent_bytes_max, v.bytes(64 << 10..=4 << 30).map(count)),
-    },
-    Setting {
         key: "limits.handshake-timeout",
         apply: |c, v| {
             let range = Duration::from_millis(100)..=Duration::from_secs(600);
@@ -74,8 +66,17 @@ pub(super) const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
-        key: "limits.subscriber-buffer",
-        apply: |c, v| put(&mut c.limits.subscriber_buffer, v.whole(1..=COUNT_MAX).map(count)),
+        key: "limits.operation-timeout",
+        apply: |c, v| {
+            let range = Duration::from_millis(10)..=Duration::from_secs(3_600);
+            put(&mut c.limits.operation_timeout, v.duration(range))
+        },
+    },
+    Setting {
+        key: "limits.subscriber-bytes-max",
+        apply: |c, v| {
+            put(&mut c.limits.subscriber_bytes_max, v.bytes(64 << 10..=4 << 30).map(count))
+        },
     },
     Setting { key: "log.level", apply: |c, v| put(&mut c.log.level, v.one_of(Level::WORDS)) },
     Setting { key: "log.format", apply: |c, v| put(&mut c.log.format, v.one_of(LogFormat::WORDS)) },
