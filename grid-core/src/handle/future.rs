@@ -9,7 +9,7 @@ use crate::op::OpCode;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// Turns the bytes of an answer into a value.
