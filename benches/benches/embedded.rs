@@ -1,7 +1,7 @@
 //! Handles in the process that owns the data, beside dashmap in the same run: time per operation on
 //! one and two threads, memory per entry in a clean process, allocations per operation.
 //!
-//! `cargo bench -p grid-benches --bench embedded [-- --ops N --rounds N --only-entries N]`
+//! `cargo bench -p grid-benches --bench embedded [-- --ops N --rounds N --only-entries N --only get]`
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
@@ -52,7 +52,10 @@ static ALLOCATOR: Counting = Counting;
 
 /// What runs behind the handles.
 fn backends() -> Vec<(&'static str, Grid)> {
-    vec![("bare partitions", Grid::new(local::Local::new()))]
+    vec![
+        ("bare partitions", Grid::new(local::Local::new(false))),
+        ("bare partitions, huge pages", Grid::new(local::Local::new(true))),
+    ]
 }
 
 /// One map under test.
@@ -165,6 +168,9 @@ fn maps(entries: u64, ops: u64, rounds: u64) {
             ("put, returns the old", What::Put, ""),
         ] {
             let entries = if matches!(what, What::GetOwned) { OWNED.min(entries) } else { entries };
+            if !flag("--only").is_none_or(|only| title.contains(&only)) {
+                continue;
+            }
             print!("{title:<26}");
             for threads in [1, 2] {
                 let (mut a, mut b) = (Vec::new(), Vec::new());

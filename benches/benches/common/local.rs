@@ -24,10 +24,11 @@ pub struct Local {
 }
 
 impl Local {
-    /// Empty partitions.
-    pub fn new() -> Arc<Self> {
+    /// Empty partitions, whose entries are in huge pages or not.
+    pub fn new(huge_pages: bool) -> Arc<Self> {
         let ledger = Arc::new(Ledger::new(u64::MAX));
-        let pool = Pool::new(&PoolConfig::default(), Arc::clone(&ledger)).unwrap();
+        let config = PoolConfig { huge_pages, ..PoolConfig::default() };
+        let pool = Pool::new(&config, Arc::clone(&ledger)).unwrap();
         let env = Env { pool, ledger, seed: SEED };
         let cell = |id| Mutex::new(Partition::new(PartitionId(id), env.clone()));
         Arc::new(Local {
