@@ -90,45 +90,49 @@ pub struct ProcessRun<S, K, T, U, P> {
 /// The states of the keys of a partition.
 struct Keys<K, S> {
     table: KeyTable<K>,
-    /// By slot; `None` once it was forgotten.
+    /// By slot; `None` if the slot is free or its state was forgotten.
     states: Vec<Option<S>>,
-    forgotten: usize,
 }
 
 impl<K: Eq, S: Default> Keys<K, S> {
     fn new() -> Self {
-        Keys { table: KeyTable::new(), states: Vec::new(), forgotten: 0 }
+        Keys { table: KeyTable::new(), states: Vec::new() }
     }
 
+    #[inline]
     fn slot(&mut self, hash: u32, key: K) -> usize {
-        if let Some(slot) = self.table.find(hash, &key) {
-            return slot;
+        match self.table.find(hash, &key) {
+            Some(slot) => slot,
+            None => self.insert(hash, key),
         }
-        if self.table.is_full() && self.forgotten > self.states.len() / 2 {
-            let states = &self.states;
-            self.table.retain(|slot| states[slot].is_some());
-            self.states.retain(Option::is_some);
-            self.forgotten = 0;
-        }
-        let slot = self.table.slot(hash, key);
-        if slot == self.states.len() {
-            self.states.push(Some(S::default()));
-        }
-        slot
     }
 
-    /// The state of a slot and its key.
-    fn get(&mut self, slot: usize) -> (&mut S, &K) {
-        let state = &mut self.states[slot];
-        if state.is_none() {
-            self.forgotten -= 1;
+    #[cold]
+    fn insert(&mut self, hash: u32, key: K) -> usize {
+        if self.table.is_full() {
+            let mut old = std::mem::take(&mut self.states);
+            let moved = self.table.rebuild(|slot| old.get(slot).is_some_and(Option::is_some));
+            self.states.resize_with(self.table.capacity(), || None);
+            for (state, to) in old.iter_mut().zip(moved) {
+                if let Some(to) = to {
+                    self.states[to as usize] = state.take();
+                }
+            }
         }
-        (state.get_or_insert_default(), self.table.key(slot))
+        if self.states.is_empty() {
+            self.states.resize_with(self.table.capacity(), || None);
+        }
+        self.table.slot(hash, key)
+    }
+
+    /// The state of a slot that has a key, and the key.
+    #[inline]
+    fn get(&mut self, slot: usize) -> Option<(&mut S, &K)> {
+        Some((self.states[slot].get_or_insert_default(), self.table.key(slot)?))
     }
 
     fn forget(&mut self, slot: usize) {
         self.states[slot] = None;
-        self.forgotten += 1;
     }
 }
 
@@ -151,7 +155,7 @@ where
             for Row { key, item, time, place } in received.batch.drain(..) {
                 let keys = &mut self.parts[usize::from(place.partition)];
                 let slot = keys.slot(place.hash, key);
-                let (state, key) = keys.get(slot);
+                let Some((state, key)) = keys.get(slot) else { continue };
                 let (watermark, forget) = (self.watermark, false);
                 let mut cx = ProcessCx { out: &mut self.out, time, watermark, forget };
                 (self.process)(state, key, item, &mut cx);

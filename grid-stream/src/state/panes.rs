@@ -1,4 +1,4 @@
-//! Accumulators of keys in panes: per pane a dense array by slot and a bit per slot that says
+//! Accumulators of keys in panes: per pane a plain array by slot and a bit per slot that says
 //! whether it was touched; and per slot a bit that says whether it changed since the last snapshot.
 
 use super::table::KeyTable;
@@ -9,35 +9,23 @@ pub(crate) struct Panes<K, A> {
     pub(crate) table: KeyTable<K>,
     /// Pane-major: `accs[pane * capacity + slot]`.
     accs: Vec<A>,
-    /// A bit per slot, in words, pane-major.
-    present: Vec<u64>,
-    /// A bit per slot.
-    dirty: Vec<u64>,
-    /// Slots per pane that there is room for; a multiple of 64.
+    /// Per word of 64 slots: a word of bits per pane, then the one of changed slots.
+    bits: Vec<u64>,
+    /// Slots per pane: those of the table, in whole words.
     capacity: usize,
     panes: usize,
 }
 
-impl<K: Eq, A: Default> Panes<K, A> {
+impl<K: Eq + Clone, A: Default> Panes<K, A> {
     pub(crate) fn new(panes: usize) -> Self {
-        Panes {
-            table: KeyTable::new(),
-            accs: Vec::new(),
-            present: Vec::new(),
-            dirty: Vec::new(),
-            capacity: 0,
-            panes,
-        }
+        let table = KeyTable::new();
+        Panes { table, accs: Vec::new(), bits: Vec::new(), capacity: 0, panes }
     }
 
-    fn words(&self) -> usize {
-        self.capacity / 64
-    }
-
-    /// The slot of a key and room for it in all panes.
+    /// The slot of a key.
     #[inline]
-    pub(crate) fn slot(&mut self, hash: u32, key: K) -> usize {
-        match self.table.find(hash, &key) {
+    pub(crate) fn slot(&mut self, hash: u32, key: &K) -> usize {
+        match self.table.find(hash, key) {
             Some(slot) => slot,
             None => self.insert(hash, key),
         }
@@ -45,59 +33,76 @@ impl<K: Eq, A: Default> Panes<K, A> {
 
     #[cold]
     #[inline(never)]
-    fn insert(&mut self, hash: u32, key: K) -> usize {
-        self.make_room();
-        let slot = self.table.slot(hash, key);
-        if slot >= self.capacity {
-            self.resize(self.panes, (slot + 1).next_multiple_of(64).max(self.capacity * 2));
+    fn insert(&mut self, hash: u32, key: &K) -> usize {
+        if self.table.is_full() {
+            self.make_room();
         }
-        slot
+        if self.capacity == 0 {
+            self.resize(self.panes, Some);
+        }
+        self.table.slot(hash, key.clone())
     }
 
     /// The accumulator of a slot in a pane, about to be changed.
     #[inline]
     pub(crate) fn touch(&mut self, pane: usize, slot: usize) -> &mut A {
         let bit = 1u64 << (slot % 64);
-        self.dirty[slot / 64] |= bit;
-        let word = pane * (self.capacity / 64) + slot / 64;
-        self.present[word] |= bit;
+        let word = slot / 64 * (self.panes + 1);
+        self.bits[word + pane] |= bit;
+        self.bits[word + self.panes] |= bit;
         &mut self.accs[pane * self.capacity + slot]
     }
 
-    #[cold]
-    #[inline(never)]
-    fn resize(&mut self, panes: usize, capacity: usize) {
-        let (old, old_capacity, old_panes) = (self.words(), self.capacity, self.panes);
-        let mut accs = Vec::new();
-        accs.resize_with(panes * capacity, A::default);
-        let mut present = vec![0; panes * capacity / 64];
-        for pane in 0..old_panes.min(panes) {
-            for slot in 0..old_capacity.min(capacity) {
-                let acc = &mut self.accs[pane * old_capacity + slot];
-                accs[pane * capacity + slot] = std::mem::take(acc);
-            }
-            for word in 0..old.min(capacity / 64) {
-                present[pane * capacity / 64 + word] = self.present[pane * old + word];
-            }
-        }
-        self.dirty.resize(capacity / 64, 0);
-        (self.accs, self.present) = (accs, present);
-        (self.panes, self.capacity) = (panes, capacity);
+    /// Room for another key: more slots, and forgets the keys that are in no pane if those are a
+    /// quarter of all.
+    fn make_room(&mut self) {
+        let live: Vec<u64> = (0..self.words())
+            .map(|word| (0..self.panes).fold(0, |all, pane| all | self.present(pane, word)))
+            .collect();
+        let kept: usize = live.iter().map(|word| word.count_ones() as usize).sum();
+        let all = kept > self.table.len() * 3 / 4;
+        let moved = self.table.rebuild(|slot| all || live[slot / 64] >> (slot % 64) & 1 == 1);
+        self.resize(self.panes, |slot| moved.get(slot).copied().flatten().map(|to| to as usize));
     }
 
     /// Room for more panes.
     pub(crate) fn grow_panes(&mut self, panes: usize) {
-        self.resize(panes, self.capacity);
+        self.resize(panes, Some);
     }
 
-    /// Words of 64 slots in use.
-    pub(crate) fn words_used(&self) -> usize {
-        self.table.len().div_ceil(64)
+    /// Arrays for `panes` and for the slots of the table; `moved` says where a slot went.
+    fn resize(&mut self, panes: usize, moved: impl Fn(usize) -> Option<usize>) {
+        let capacity = self.table.capacity().next_multiple_of(64);
+        let mut new = Panes {
+            table: KeyTable::new(),
+            accs: Vec::new(),
+            bits: vec![0; capacity / 64 * (panes + 1)],
+            capacity,
+            panes,
+        };
+        new.accs.resize_with(panes * capacity, A::default);
+        for word in 0..self.words() {
+            for pane in 0..self.panes.min(panes) {
+                for slot in slots(word, self.present(pane, word)) {
+                    if let Some(to) = moved(slot) {
+                        let acc = &mut self.accs[pane * self.capacity + slot];
+                        *new.touch(pane, to) = std::mem::take(acc);
+                    }
+                }
+            }
+        }
+        std::mem::swap(&mut new.table, &mut self.table);
+        *self = new;
+    }
+
+    /// Words of 64 slots.
+    pub(crate) fn words(&self) -> usize {
+        self.capacity / 64
     }
 
     /// Which of 64 slots were touched in a pane.
     pub(crate) fn present(&self, pane: usize, word: usize) -> u64 {
-        self.present[pane * self.words() + word]
+        self.bits[word * (self.panes + 1) + pane]
     }
 
     pub(crate) fn acc(&self, pane: usize, slot: usize) -> &A {
@@ -113,44 +118,12 @@ impl<K: Eq, A: Default> Panes<K, A> {
 
     /// Empties the accumulators of the slots in `bits` of one word of a pane.
     pub(crate) fn reset(&mut self, pane: usize, word: usize, bits: u64) {
-        self.dirty[word] |= bits;
-        let at = pane * self.words() + word;
-        self.present[at] &= !bits;
+        let at = word * (self.panes + 1);
+        self.bits[at + self.panes] |= bits;
+        self.bits[at + pane] &= !bits;
         for slot in slots(word, bits) {
             self.accs[pane * self.capacity + slot] = A::default();
         }
-    }
-
-    /// If the next new key would make the table grow: forgets the keys that are in no pane,
-    /// provided that this frees a quarter of it.
-    fn make_room(&mut self) {
-        if !self.table.is_full() || self.table.len() < 64 {
-            return;
-        }
-        let words = self.words();
-        let live: Vec<u64> = (0..words)
-            .map(|word| (0..self.panes).fold(0, |all, pane| all | self.present(pane, word)))
-            .collect();
-        let kept: usize = live.iter().map(|word| word.count_ones() as usize).sum();
-        if kept > self.table.len() * 3 / 4 {
-            return;
-        }
-        let is_live = |slot: usize| live[slot / 64] >> (slot % 64) & 1 == 1;
-        for pane in 0..self.panes {
-            let mut to = 0;
-            for slot in (0..self.table.len()).filter(|slot| is_live(*slot)) {
-                self.accs.swap(pane * self.capacity + to, pane * self.capacity + slot);
-                let bit = self.present(pane, slot / 64) >> (slot % 64) & 1;
-                let word = &mut self.present[pane * words + to / 64];
-                *word = *word & !(1 << (to % 64)) | bit << (to % 64);
-                to += 1;
-            }
-            for slot in to..self.table.len() {
-                self.present[pane * words + slot / 64] &= !(1 << (slot % 64));
-            }
-        }
-        self.table.retain(is_live);
-        self.dirty.fill(u64::MAX);
     }
 }
 

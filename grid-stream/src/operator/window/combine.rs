@@ -1,6 +1,7 @@
 //! The sending side of a window stage: routes keyed items to the worker of their partition, and
 //! combines them before, where that makes them fewer.
 
+use super::fire::{CHUNK, UNKNOWN};
 use super::spec::Windows;
 use super::{Partial, Row, WindowBatch};
 use crate::aggregate::Aggregate;
@@ -16,7 +17,6 @@ use crate::tasklet::segment::{Terminal, TerminalPlan};
 use crate::time::clock::PartState;
 use crate::time::{END, EventTime, NONE};
 use grid_core::Result;
-use std::marker::PhantomData;
 
 /// Panes that are combined at a time.
 const PANES: usize = 4;
@@ -85,8 +85,7 @@ where
             if self.bypass > 0 {
                 self.bypass -= 1;
             } else if combiner.is_here(time) || combiner.go_to(time, self.sent) {
-                combiner.add(key, &item);
-                if combiner.is_full() {
+                if combiner.stage(key, item) && combiner.is_full() {
                     self.bypass = combiner.send_all(&mut self.send);
                 }
                 return;
@@ -150,7 +149,8 @@ struct Combiner<K, T, A: Aggregate<T>> {
     /// Items since the last measurement, and what was sent for them.
     items: u64,
     sent: u64,
-    item: PhantomData<fn(&T)>,
+    /// Items of the pane that it is at, to be added together.
+    staged: Vec<(K, T)>,
 }
 
 impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
@@ -165,7 +165,7 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
             here_end: 0,
             items: 0,
             sent: 0,
-            item: PhantomData,
+            staged: Vec::with_capacity(CHUNK),
         }
     }
 
@@ -195,6 +195,7 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
         let Some(at) = found.or_else(|| self.open.iter().position(Option::is_none)) else {
             return false;
         };
+        self.add_staged();
         self.open[at] = Some(pane);
         self.here = at;
         self.here_start = self.windows.start_of(pane);
@@ -202,11 +203,38 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
         true
     }
 
+    /// Takes an item of the pane that it is at. Whether the staged items were added.
     #[inline]
-    fn add(&mut self, key: K, item: &T) {
-        let slot = self.panes.slot(key.table_hash(), key);
-        self.agg.accumulate(self.panes.touch(self.here, slot), item);
-        self.items += 1;
+    fn stage(&mut self, key: K, item: T) -> bool {
+        self.staged.push((key, item));
+        let full = self.staged.len() == CHUNK;
+        if full {
+            self.add_staged();
+        }
+        full
+    }
+
+    /// Adds the staged items: first all slots, then all accumulators, so that the loads of several
+    /// items overlap.
+    fn add_staged(&mut self) {
+        let mut slots = [(UNKNOWN, 0); CHUNK];
+        for ((key, _), slot) in self.staged.iter().zip(&mut slots) {
+            let hash = key.table_hash();
+            *slot = (self.panes.table.find(hash, key).unwrap_or(UNKNOWN), hash);
+        }
+        // A new key can move others.
+        let mut moved = false;
+        for ((key, item), (slot, hash)) in self.staged.iter().zip(slots) {
+            let slot = if moved || slot == UNKNOWN {
+                moved = true;
+                self.panes.slot(hash, key)
+            } else {
+                slot
+            };
+            self.agg.accumulate(self.panes.touch(self.here, slot), item);
+        }
+        self.items += self.staged.len() as u64;
+        self.staged.clear();
     }
 
     #[inline]
@@ -216,6 +244,7 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
 
     /// Sends the panes that are complete at `watermark`. Returns how long to bypass combining.
     fn send_ended(&mut self, watermark: EventTime, send: &mut Sender<K, T, A>) -> u64 {
+        self.add_staged();
         let ended = self.windows.ended_before(watermark);
         let mut any = false;
         for at in 0..PANES {
@@ -230,6 +259,7 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
     /// Sends everything and forgets the keys.
     #[cold]
     fn send_all(&mut self, send: &mut Sender<K, T, A>) -> u64 {
+        self.add_staged();
         for at in 0..PANES {
             self.send_pane(at, send);
         }
@@ -246,10 +276,10 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
     fn send_pane(&mut self, at: usize, send: &mut Sender<K, T, A>) {
         let Some(pane) = self.open[at].take() else { return };
         self.here_end = self.here_start;
-        for word in 0..self.panes.words_used() {
+        for word in 0..self.panes.words() {
             let bits = self.panes.present(at, word);
             for slot in slots(word, bits) {
-                let key = self.panes.table.key(slot).clone();
+                let Some(key) = self.panes.table.key(slot).cloned() else { continue };
                 let place = send.route.place(&key);
                 let acc = self.panes.acc(at, slot).clone();
                 let to = send.route.worker(place);

@@ -12,6 +12,10 @@ use std::hash::Hash;
 
 /// Panes that there is room for at first: one that fills while another one fires.
 const RING_MIN: usize = 2;
+/// Rows whose slots are looked up before the first is used.
+pub(super) const CHUNK: usize = 32;
+/// Slot of a key that is not where it is looked for first.
+pub(super) const UNKNOWN: usize = usize::MAX;
 
 /// Where an item goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,22 +84,41 @@ impl<K: Hash + Eq + Clone, T, A: Aggregate<T>> WindowState<K, T, A> {
         }
     }
 
-    /// Adds an item; gives it back if it is late.
-    #[inline]
-    pub(crate) fn add(&mut self, row: Row<K, T>) -> Result<Option<Row<K, T>>> {
-        if row.time < self.here_start || row.time >= self.here_end {
-            self.locate(row.time)?;
+    /// Adds items; says which of them are late. In two passes over a few rows at a time: first
+    /// all slots, then all accumulators, so that the loads of several rows overlap.
+    pub(crate) fn add(&mut self, rows: &[Row<K, T>], late: &mut Vec<usize>) -> Result<()> {
+        for (at, chunk) in rows.chunks(CHUNK).enumerate() {
+            let mut slots = [UNKNOWN; CHUNK];
+            for (row, slot) in chunk.iter().zip(&mut slots) {
+                let part = &self.parts[usize::from(row.place.partition)];
+                *slot = part.table.find(row.place.hash, &row.key).unwrap_or(UNKNOWN);
+            }
+            // A new key can move others.
+            let mut moved = false;
+            for (i, (row, slot)) in chunk.iter().zip(slots).enumerate() {
+                if row.time < self.here_start || row.time >= self.here_end {
+                    self.locate(row.time)?;
+                }
+                let Located::Pane { ring, running } = self.here else {
+                    if self.here == Located::Late {
+                        late.push(at * CHUNK + i);
+                    }
+                    continue;
+                };
+                let part = &mut self.parts[usize::from(row.place.partition)];
+                let slot = if moved || slot == UNKNOWN {
+                    moved = true;
+                    part.slot(row.place.hash, &row.key)
+                } else {
+                    slot
+                };
+                self.agg.accumulate(part.touch(ring, slot), &row.item);
+                if let (true, Some(total)) = (running, self.running) {
+                    self.agg.accumulate(part.touch(total, slot), &row.item);
+                }
+            }
         }
-        let Located::Pane { ring, running } = self.here else {
-            return Ok((self.here == Located::Late).then_some(row));
-        };
-        let part = &mut self.parts[usize::from(row.place.partition)];
-        let slot = part.slot(row.place.hash, row.key);
-        self.agg.accumulate(part.touch(ring, slot), &row.item);
-        if let (true, Some(total)) = (running, self.running) {
-            self.agg.accumulate(part.touch(total, slot), &row.item);
-        }
-        Ok(None)
+        Ok(())
     }
 
     /// Adds what a sender combined. Whether it was in time.
@@ -109,7 +132,7 @@ impl<K: Hash + Eq + Clone, T, A: Aggregate<T>> WindowState<K, T, A> {
             return Ok(self.here != Located::Late);
         };
         let part = &mut self.parts[usize::from(partial.place.partition)];
-        let slot = part.slot(partial.place.hash, partial.key);
+        let slot = part.slot(partial.place.hash, &partial.key);
         self.agg.combine(part.touch(ring, slot), &partial.acc);
         if let (true, Some(total)) = (running, self.running) {
             self.agg.combine(part.touch(total, slot), &partial.acc);
@@ -218,7 +241,7 @@ impl<K: Hash + Eq + Clone, T, A: Aggregate<T>> WindowState<K, T, A> {
         E: Emit<WindowResult<K, A::Out>>,
     {
         while firing.part < self.parts.len() {
-            while firing.word < self.parts[firing.part].words_used() {
+            while firing.word < self.parts[firing.part].words() {
                 if out.is_full() {
                     return false;
                 }
@@ -318,12 +341,13 @@ struct Results<'a, A> {
 
 impl<A> Results<'_, A> {
     #[inline]
-    fn emit<K, T, E>(&self, key: &K, acc: &A::Acc, out: &mut E)
+    fn emit<K, T, E>(&self, key: Option<&K>, acc: &A::Acc, out: &mut E)
     where
         K: Clone,
         A: Aggregate<T>,
         E: Emit<WindowResult<K, A::Out>>,
     {
+        let Some(key) = key else { return };
         let start = self.windows.start_of(self.first);
         let end = self.windows.start_of(self.first.saturating_add(self.windows.size));
         let time = if self.windows.is_global() { NONE } else { end - 1 };

@@ -2,7 +2,7 @@
 
 use super::fire::WindowState;
 use super::spec::Windows;
-use super::{WindowBatch, WindowResult};
+use super::{Row, WindowBatch, WindowResult};
 use crate::aggregate::Aggregate;
 use crate::edge::inbox::{Edge, Received, Receiver};
 use crate::edge::local::Timed;
@@ -40,6 +40,7 @@ where
             receiver: self.edge.receiver(cx.worker),
             state: WindowState::new(self.windows, self.agg.clone(), cx.config.partitions),
             late: self.late.as_ref().map(|edge| Outbox::local(edge, cx)),
+            late_rows: Vec::new(),
             reached: NONE,
             fired: NONE,
             cell,
@@ -52,6 +53,8 @@ pub struct WindowRun<K, T, A: Aggregate<T>> {
     receiver: Receiver<WindowBatch<K, T, A::Acc>>,
     state: WindowState<K, T, A>,
     late: Option<Outbox<Vec<Timed<T>>>>,
+    /// Late rows of the batch that is being added.
+    late_rows: Vec<usize>,
     /// Watermark of the input.
     reached: EventTime,
     /// Watermark up to which windows have fired.
@@ -69,13 +72,11 @@ where
         let (rows, partials) = (&mut received.batch.rows, &mut received.batch.partials);
         let count = rows.len() + partials.len();
         self.cell.add_in(count);
-        for row in rows.drain(..) {
-            if let Some(late) = self.state.add(row)? {
-                self.cell.add_late();
-                if let Some(outbox) = &mut self.late {
-                    outbox.push(0, |batch| batch.push((late.item, late.time)));
-                }
-            }
+        self.state.add(rows, &mut self.late_rows)?;
+        if self.late_rows.is_empty() {
+            rows.clear();
+        } else {
+            self.put_aside(rows);
         }
         for partial in partials.drain(..) {
             if !self.state.add_partial(partial)? {
@@ -83,6 +84,21 @@ where
             }
         }
         Ok(count)
+    }
+
+    /// Counts the late rows and gives them out, if that is asked for.
+    #[cold]
+    fn put_aside(&mut self, rows: &mut Vec<Row<K, T>>) {
+        let mut late = self.late_rows.drain(..).peekable();
+        for (at, row) in rows.drain(..).enumerate() {
+            if late.next_if_eq(&at).is_none() {
+                continue;
+            }
+            self.cell.add_late();
+            if let Some(outbox) = &mut self.late {
+                outbox.push(0, |batch| batch.push((row.item, row.time)));
+            }
+        }
     }
 
     fn fire<E: Emit<WindowResult<K, A::Out>>>(&mut self, out: &mut E) -> bool {
