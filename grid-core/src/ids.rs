@@ -51,5 +51,7 @@ impl Seq {
 
 /// Milliseconds of partition time: wall-clock milliseconds since the Unix epoch, never running
 /// backwards within a partition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Millis(pub u64);

@@ -3,10 +3,19 @@
 //! No I/O, no clock, no randomness, no runtime: time is an argument, effects are values. What a
 //! member does with sockets and threads lives in `grid-node`, what a client does in `grid-client`.
 
+pub mod control;
+pub mod data;
 pub mod error;
+pub mod handle;
 pub mod ids;
 pub mod limits;
+pub mod op;
+pub mod partition;
 pub mod partitioning;
+pub mod store;
+pub mod time;
+pub mod wire;
 
 pub use error::{Applied, Error, Kind, Result};
+pub use handle::{Grid, Map, Queue, Topic, block_on};
 pub use ids::*;

@@ -13,7 +13,18 @@ pub const KEY_BYTES_MAX: usize = 64 << 10;
 pub const VALUE_BYTES_MAX: usize = 32 << 20;
 /// Largest frame on the wire, in bytes after the length field.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
-/// Requests that a session may have outstanding.
-pub const OUTSTANDING_MAX: usize = 65_536;
+/// Structures that a cluster can have; their ids are never used again.
+pub const STRUCTURES_MAX: usize = 65_536;
+/// Bytes of remembered answers that one session may have in one partition. A session that does not
+/// tell which answers it has received is refused beyond them.
+pub const DEDUPE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of operations that a partition keeps for replicas that have not acknowledged them.
+pub const RING_BYTES_MAX: usize = 4 << 20;
+/// Expired entries that one operation removes itself before it looks at the rest.
+pub const EXPIRE_PER_STEP: usize = 64;
+/// Entries that one scan request can return.
+pub const SCAN_ENTRIES_MAX: usize = 10_000;
+/// Bytes after which a scan reply ends, whatever was asked for.
+pub const SCAN_BYTES_MAX: usize = 1 << 20;
 
 const _: () = assert!(KEY_BYTES_MAX + VALUE_BYTES_MAX + (1 << 20) < FRAME_BYTES_MAX);

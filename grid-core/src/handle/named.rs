@@ -1,0 +1,122 @@
+//! A structure by name: its id, once known, and how to start an operation on it.
+
+use super::future::{Decode, OpFuture, Operation};
+use super::invoke::{BoxFuture, Call, Invoke, Started};
+use super::buffers;
+use crate::control::{StructureKind, check_name};
+use crate::error::{Error, Result};
+use crate::ids::{PartitionId, StructureId};
+use crate::op::OpCode;
+use crate::partitioning::partition_of_name;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What the handles of one structure share.
+pub(super) struct Named {
+    pub(super) invoke: Arc<dyn Invoke>,
+    name: Box<str>,
+    kind: StructureKind,
+    /// Partition of structures that live in one.
+    pub(super) partition: PartitionId,
+    /// Life of the cluster's data (high half, from 1) and the id in it (low half); 0: not known.
+    known: AtomicU64,
+}
+
+impl Named {
+    pub(super) fn new(invoke: &Arc<dyn Invoke>, name: &str, kind: StructureKind) -> Arc<Self> {
+        Arc::new(Named {
+            invoke: Arc::clone(invoke),
+            name: name.into(),
+            kind,
+            partition: partition_of_name(name, invoke.partitions()),
+            known: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The id, if it is known in the present life of the cluster's data.
+    #[inline]
+    pub(super) fn id(&self) -> Option<StructureId> {
+        let known = self.known.load(Ordering::Acquire);
+        #[allow(clippy::cast_possible_truncation)] // the low half
+        (known >> 32 == u64::from(self.invoke.life()) + 1).then_some(StructureId(known as u32))
+    }
+
+    pub(super) fn learn(&self, life: u32, id: StructureId) {
+        self.known.store((u64::from(life) + 1) << 32 | u64::from(id.0), Ordering::Release);
+    }
+
+    /// Asks for the id and remembers it.
+    pub(super) fn declare(self: &Arc<Self>) -> BoxFuture<Result<StructureId>> {
+        let this = Arc::clone(self);
+        Box::pin(async move {
+            check_name(&this.name)?;
+            let life = this.invoke.life();
+            let id = this.invoke.declare(&this.name, this.kind).await?;
+            this.learn(life, id);
+            Ok(id)
+        })
+    }
+
+    /// Starts an operation with these operands.
+    #[inline]
+    pub(super) fn start<T>(
+        self: &Arc<Self>,
+        code: OpCode,
+        partition: PartitionId,
+        body: Result<Vec<u8>>,
+        timeout: Option<Duration>,
+        decode: Decode<T>,
+    ) -> OpFuture<T> {
+        let body = match body {
+            Ok(body) => body,
+            Err(error) => return OpFuture::ready(Err(error)),
+        };
+        let Some(structure) = self.id() else {
+            let operation = Operation { code, partition, body, timeout, decode };
+            return OpFuture::declaring(Arc::clone(self), operation);
+        };
+        let future = self.start_known(structure, code, partition, &body, timeout, decode);
+        buffers::give(body);
+        future
+    }
+
+    #[inline]
+    pub(super) fn start_known<T>(
+        &self,
+        structure: StructureId,
+        code: OpCode,
+        partition: PartitionId,
+        body: &[u8],
+        timeout: Option<Duration>,
+        decode: Decode<T>,
+    ) -> OpFuture<T> {
+        let call = Call { code, partition, structure, body, timeout };
+        let mut reply = buffers::take();
+        match self.invoke.start(&call, &mut reply) {
+            Started::Ready(result) => {
+                let result = result.and_then(|()| decode(&reply));
+                buffers::give(reply);
+                OpFuture::ready(result)
+            }
+            Started::Waiting(token) => {
+                buffers::give(reply);
+                OpFuture::waiting(Arc::clone(&self.invoke), token, decode)
+            }
+        }
+    }
+
+    pub(super) fn invalid<T>(error: Error) -> OpFuture<T> {
+        OpFuture::ready(Err(error))
+    }
+}
+
+impl std::fmt::Debug for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Named").field("kind", &self.kind).field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,167 @@
+//! Operations before they start: where their options are set.
+
+use super::buffers;
+use super::future::{Decode, OpFuture};
+use super::named::Named;
+use crate::data::{Encode, Key};
+use crate::error::{Error, Kind, Result};
+use crate::ids::PartitionId;
+use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::op::{Life, OpCode, put_life};
+use crate::partitioning::{partition_hash, partition_of};
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An operation without options beyond its deadline. Await it to start it.
+#[must_use = "nothing happens before it is awaited"]
+pub struct Read<'h, T> {
+    named: &'h Arc<Named>,
+    code: OpCode,
+    operands: Result<(PartitionId, Vec<u8>)>,
+    timeout: Option<Duration>,
+    decode: Decode<T>,
+}
+
+impl<'h, T> Read<'h, T> {
+    #[inline]
+    pub(super) fn new(
+        named: &'h Arc<Named>,
+        code: OpCode,
+        operands: Result<(PartitionId, Vec<u8>)>,
+        decode: Decode<T>,
+    ) -> Self {
+        Read { named, code, operands, timeout: None, decode }
+    }
+
+    /// How long to wait for the answer, instead of the configured time.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+impl<T> IntoFuture for Read<'_, T> {
+    type Output = Result<T>;
+    type IntoFuture = OpFuture<T>;
+
+    #[inline]
+    fn into_future(self) -> OpFuture<T> {
+        match self.operands {
+            Ok((partition, body)) => {
+                self.named.start(self.code, partition, Ok(body), self.timeout, self.decode)
+            }
+            Err(error) => Named::invalid(error),
+        }
+    }
+}
+
+/// A write of a value, which can be given a life. Await it to start it.
+#[must_use = "nothing happens before it is awaited"]
+pub struct Write<'h, T> {
+    read: Read<'h, T>,
+    life: Life,
+}
+
+impl<'h, T> Write<'h, T> {
+    #[inline]
+    pub(super) fn new(read: Read<'h, T>) -> Self {
+        Write { read, life: Life::default() }
+    }
+
+    /// The entry ends this long after the write, in milliseconds resolution; zero: never. Instead of
+    /// the map's configured time-to-live.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.life.ttl_ms = Some(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// The entry ends after this long without access, in milliseconds resolution; zero: never.
+    /// Accesses are noted at most eight times within that time.
+    pub fn max_idle(mut self, idle: Duration) -> Self {
+        self.life.max_idle_ms = Some(u32::try_from(idle.as_millis()).unwrap_or(u32::MAX));
+        self
+    }
+
+    /// How long to wait for the answer, instead of the configured time.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.read.timeout = Some(timeout);
+        self
+    }
+}
+
+impl<T> IntoFuture for Write<'_, T> {
+    type Output = Result<T>;
+    type IntoFuture = OpFuture<T>;
+
+    #[inline]
+    fn into_future(mut self) -> OpFuture<T> {
+        if let Ok((_, body)) = &mut self.read.operands {
+            put_life(body, self.life);
+        }
+        self.read.into_future()
+    }
+}
+
+/// Appends a key; returns its partition.
+#[inline]
+pub(super) fn encode_key<Q: Key + ?Sized>(key: &Q, partitions: u16, out: &mut Vec<u8>) -> Result<PartitionId> {
+    const AFFINITY_BIT: u32 = 1 << 31;
+    let affinity = key.affinity();
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&key.tag().0.to_le_bytes());
+    if let Some(hash) = affinity {
+        out.extend_from_slice(&hash.to_le_bytes());
+    }
+    let start = out.len();
+    key.encode(out)?;
+    let payload = out.get(start..).unwrap_or_default();
+    if payload.len() > KEY_BYTES_MAX {
+        return Err(too_large("key", payload.len(), KEY_BYTES_MAX));
+    }
+    let hash = affinity.unwrap_or_else(|| partition_hash(payload));
+    #[allow(clippy::cast_possible_truncation)] // at most KEY_BYTES_MAX
+    let len = payload.len() as u32 | if affinity.is_some() { AFFINITY_BIT } else { 0 };
+    if let Some(field) = out.get_mut(at..at + 4) {
+        field.copy_from_slice(&len.to_le_bytes());
+    }
+    Ok(partition_of(hash, partitions))
+}
+
+/// Appends a value.
+#[inline]
+pub(super) fn encode_value<V: Encode + ?Sized>(value: &V, out: &mut Vec<u8>) -> Result<()> {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&value.tag().0.to_le_bytes());
+    let start = out.len();
+    value.encode(out)?;
+    let len = out.len() - start;
+    if len > VALUE_BYTES_MAX {
+        return Err(too_large("value", len, VALUE_BYTES_MAX));
+    }
+    #[allow(clippy::cast_possible_truncation)] // at most VALUE_BYTES_MAX
+    if let Some(field) = out.get_mut(at..at + 4) {
+        field.copy_from_slice(&(len as u32).to_le_bytes());
+    }
+    Ok(())
+}
+
+#[cold]
+fn too_large(what: &str, len: usize, max: usize) -> Error {
+    Error::with(Kind::TooLarge, format!("a {what} of {len} bytes, at most {max} are possible"))
+}
+
+/// Operands that begin with a key.
+#[inline]
+pub(super) fn keyed<Q: Key + ?Sized>(
+    partitions: u16,
+    key: &Q,
+    rest: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+) -> Result<(PartitionId, Vec<u8>)> {
+    let mut body = buffers::take();
+    let partition = encode_key(key, partitions, &mut body)?;
+    rest(&mut body)?;
+    Ok((partition, body))
+}

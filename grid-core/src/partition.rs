@@ -1,0 +1,374 @@
+//! A partition as a state machine: one door, [`Partition::step`], for every operation on the primary,
+//! one, [`Partition::replicate`], for records from the primary, one, [`Partition::acknowledge`], for
+//! acknowledgements of the backups. No I/O, no clock, no lock inside; the shell owns all three.
+//!
+//! An operation on the primary is refused before it touches anything, or numbered, applied, appended
+//! to the ring and remembered for retries, in that order and without a gap (`seq` is dense). Its
+//! answer carries a *gate*: the `seq` of the state that it saw. The shell lets the answer go once
+//! [`Partition::committed`] has reached the gate, so nobody sees what a failover could take back.
+
+mod dedupe;
+mod effect;
+mod log;
+mod map;
+mod queue;
+mod ring;
+mod scan;
+mod topic;
+
+pub use dedupe::Stamp;
+pub use effect::{Effect, Lifespan, Why};
+pub use map::value_of;
+pub use topic::Published;
+
+use crate::control::StructureConfig;
+use crate::error::{Error, Kind, Result};
+use crate::ids::{MemberId, Millis, PartitionId, Seq, SessionId, StructureId};
+use crate::op::Op;
+use crate::store::{Ledger, Pool};
+use crate::time::Clock;
+use dedupe::{Look, Sessions};
+use log::Log;
+use map::MapPart;
+use queue::QueuePart;
+use std::sync::Arc;
+use topic::TopicPart;
+
+/// What the partitions of a member share.
+#[derive(Clone, Debug)]
+pub struct Env {
+    /// Where entries live.
+    pub pool: Arc<Pool>,
+    /// Counts the bytes of all structures of the member against its budget.
+    pub ledger: Arc<Ledger>,
+    /// Seed of the hash that orders entries; one for the whole cluster.
+    pub seed: u64,
+}
+
+/// An operation on the primary.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The structure that it is for.
+    pub structure: StructureId,
+    /// What to do.
+    pub op: Op<'a>,
+    /// Identity of the request; none if its sender never repeats it (a caller in this process).
+    pub stamp: Option<Stamp>,
+    /// [`crate::store::hash64`] of the key's payload, of operations on one key.
+    pub hash: u64,
+}
+
+/// How a step ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The answer was appended to the reply; it may leave once this `seq` is committed.
+    Answered(Seq),
+    /// Nothing was applied for this request.
+    Refused(Error),
+    /// Expired entries had to be removed first, a bounded number at a time: call again.
+    Again,
+}
+
+/// Why an operation stopped early.
+#[derive(Debug)]
+enum Stop {
+    Refused(Error),
+    Again,
+}
+
+impl From<Error> for Stop {
+    #[cold]
+    fn from(error: Error) -> Self {
+        Stop::Refused(error)
+    }
+}
+
+type Step<T = Seq> = std::result::Result<T, Stop>;
+
+/// The part of a structure that lives in one partition.
+#[derive(Debug)]
+enum Container {
+    Map(Box<MapPart>),
+    Queue(Box<QueuePart>),
+    Topic(Box<TopicPart>),
+}
+
+/// What an operation works with besides the partition.
+struct Turn<'t> {
+    clock: &'t dyn Clock,
+    reply: &'t mut Vec<u8>,
+    /// Where the answer begins in `reply`.
+    mark: usize,
+    stamp: Option<Stamp>,
+}
+
+impl Turn<'_> {
+    fn answer(&self) -> &[u8] {
+        self.reply.get(self.mark..).unwrap_or_default()
+    }
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct Partition {
+    id: PartitionId,
+    env: Env,
+    log: Log,
+    sessions: Sessions,
+    containers: Vec<Option<Container>>,
+    published: topic::Outbox,
+}
+
+impl Partition {
+    /// An empty partition that serves as its own only replica.
+    #[must_use]
+    pub fn new(id: PartitionId, env: Env) -> Self {
+        Partition {
+            id,
+            env,
+            log: Log::default(),
+            sessions: Sessions::default(),
+            containers: Vec::new(),
+            published: topic::Outbox::default(),
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// What it shares with the others.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// Number of the last operation applied.
+    #[must_use]
+    pub fn last(&self) -> Seq {
+        self.log.seq
+    }
+
+    /// Number up to which every in-sync replica has acknowledged.
+    #[inline]
+    #[must_use]
+    pub fn committed(&self) -> Seq {
+        self.log.committed
+    }
+
+    /// Partition time: of the last operation that needed it.
+    #[must_use]
+    pub fn time(&self) -> Millis {
+        self.log.time
+    }
+
+    /// Makes a structure known, as agreed in the control log. Declaring it again changes nothing.
+    pub fn declare(&mut self, id: StructureId, config: &StructureConfig) {
+        let slot = id.0 as usize;
+        if self.containers.len() <= slot {
+            self.containers.resize_with(slot + 1, || None);
+        }
+        let Some(container) = self.containers.get_mut(slot) else { return };
+        container.get_or_insert_with(|| match config {
+            StructureConfig::Map(config) => Container::Map(Box::new(MapPart::new(config, &self.env))),
+            StructureConfig::Queue(config) => Container::Queue(Box::new(QueuePart::new(config))),
+            StructureConfig::Topic => Container::Topic(Box::default()),
+        });
+    }
+
+    /// Whether the structure was declared here.
+    #[inline]
+    #[must_use]
+    pub fn knows(&self, id: StructureId) -> bool {
+        matches!(self.containers.get(id.0 as usize), Some(Some(_)))
+    }
+
+    /// From now on an operation is committed only when these members have acknowledged it too. What
+    /// each has now is its cursor: `(member, last seq it has)`.
+    pub fn set_backups(&mut self, backups: &[(MemberId, Seq)]) {
+        self.log.set_backups(backups);
+        self.settle();
+    }
+
+    /// Records after `have` for a replica, about `bytes_max` at most but at least one, with the
+    /// number of the last. `None` if the ring no longer holds them.
+    #[must_use]
+    pub fn records_after(&self, have: Seq, bytes_max: usize) -> Option<(&[u8], Seq)> {
+        self.log.ring.after(have, bytes_max)
+    }
+
+    /// A backup has everything up to `seq`. Returns whether more is committed now.
+    pub fn acknowledge(&mut self, from: MemberId, seq: Seq) -> bool {
+        let advanced = self.log.acknowledge(from, seq);
+        if advanced {
+            self.settle();
+        }
+        advanced
+    }
+
+    /// Forgets what was kept only until it is committed.
+    fn settle(&mut self) {
+        while let Some((seq, structure, hash)) = self.log.next_settled_grave() {
+            if let Some(Some(Container::Map(map))) = self.containers.get_mut(structure.0 as usize) {
+                map.bury_for_good(hash, seq);
+            }
+        }
+        self.log.forget_acknowledged();
+    }
+
+    /// Executes an operation. The answer is appended to `reply`; if the request was refused or has to
+    /// be called again, `reply` is as before.
+    #[inline]
+    pub fn step(&mut self, clock: &dyn Clock, request: &Request<'_>, reply: &mut Vec<u8>) -> Outcome {
+        let mark = reply.len();
+        let mut turn = Turn { clock, reply, mark, stamp: request.stamp };
+        match self.run(&mut turn, request) {
+            Ok(gate) => Outcome::Answered(gate),
+            Err(stop) => {
+                reply.truncate(mark);
+                match stop {
+                    Stop::Refused(error) => Outcome::Refused(error),
+                    Stop::Again => Outcome::Again,
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn run(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Step {
+        if let Some(stamp) = request.stamp
+            && let Some(gate) = self.answered_before(stamp, turn.reply)?
+        {
+            return Ok(gate);
+        }
+        let (s, hash) = (request.structure, request.hash);
+        match request.op {
+            Op::MapGet(key) => self.map_get(turn, s, hash, key),
+            Op::MapContains(key) => self.map_contains(turn, s, hash, key),
+            Op::MapView(key) => self.map_view(turn, s, hash, key),
+            Op::MapPut(key, value, life) => self.map_put(turn, s, hash, key, value, life),
+            Op::MapSet(key, value, life) => self.map_set(turn, s, hash, key, value, life),
+            Op::MapPutIfAbsent(key, value, life) => self.map_put_if_absent(turn, s, hash, key, value, life),
+            Op::MapReplace(key, value) => self.map_replace(turn, s, hash, key, value),
+            Op::MapReplaceIfSame(key, expected, value) => {
+                self.map_replace_if_same(turn, s, hash, key, expected, value)
+            }
+            Op::MapRemove(key) => self.map_remove(turn, s, hash, key),
+            Op::MapRemoveIfSame(key, expected) => self.map_remove_if_same(turn, s, hash, key, expected),
+            Op::MapDelete(key) => self.map_delete(turn, s, hash, key),
+            Op::MapSetTtl(key, ttl_ms) => self.map_set_ttl(turn, s, hash, key, ttl_ms),
+            Op::MapGetAll(keys) => self.map_get_all(turn, s, keys),
+            Op::MapPutAll(entries, life) => self.map_put_all(turn, s, entries, life),
+            Op::MapSize => self.map_size(turn, s),
+            Op::MapClear => self.map_clear(turn, s),
+            Op::MapScan { from, entries_max, part } => self.map_scan(turn, s, from, entries_max, part),
+            Op::QueueOffer(item) => self.queue_offer(turn, s, item),
+            Op::QueuePoll => self.queue_poll(turn, s),
+            Op::QueuePeek => self.queue_peek(turn, s),
+            Op::QueueSize => self.queue_size(turn, s),
+            Op::QueueClear => self.queue_clear(turn, s),
+            Op::TopicPublish(item) => self.topic_publish(turn, s, item),
+        }
+    }
+
+    #[inline]
+    fn answered_before(&self, stamp: Stamp, reply: &mut Vec<u8>) -> Step<Option<Seq>> {
+        match self.sessions.look(stamp) {
+            Look::New => Ok(None),
+            Look::Done(seq, answer) => {
+                reply.extend_from_slice(answer);
+                Ok(Some(seq))
+            }
+            Look::Forgotten => {
+                Err(Error::with(Kind::Malformed, "a request that the session has called answered").into())
+            }
+            Look::Full => Err(Error::with(
+                Kind::Overloaded,
+                "the session holds too many answers that it has not confirmed",
+            )
+            .into()),
+        }
+    }
+
+    /// Removes expired entries of all maps, a bounded number; the shell calls it now and then.
+    /// Returns whether there is more to do.
+    pub fn expire(&mut self, clock: &dyn Clock) -> bool {
+        let mut more = false;
+        for slot in 0..self.containers.len() {
+            #[allow(clippy::cast_possible_truncation)]
+            let id = StructureId(slot as u32);
+            let due = |c: &Container| matches!(c, Container::Map(map) if map.has_expiring());
+            if self.containers[slot].as_ref().is_some_and(due) {
+                more |= self.expire_due(clock, id).is_err();
+            }
+        }
+        more
+    }
+
+    /// Logs the end of a session: all that is remembered of it goes, on every replica.
+    ///
+    /// # Errors
+    /// `Overloaded` if the ring is full; call again.
+    pub fn expire_session(&mut self, clock: &dyn Clock, session: SessionId) -> Result<()> {
+        let effect = Effect::SessionExpired(session);
+        let mut reply = Vec::new();
+        let mut turn = Turn { clock, reply: &mut reply, mark: 0, stamp: None };
+        match self.write(&mut turn, &effect, 0) {
+            Ok(_) => Ok(()),
+            Err(Stop::Refused(error)) => Err(error),
+            Err(Stop::Again) => Err(Error::new(Kind::Overloaded)),
+        }
+    }
+
+    /// Bytes that all structures of this partition hold.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.containers.iter().flatten().map(Container::bytes).sum()
+    }
+
+    /// Entries or items of a structure here, and the bytes that they hold.
+    #[must_use]
+    pub fn usage(&self, id: StructureId) -> Option<(usize, usize)> {
+        let container = self.containers.get(id.0 as usize)?.as_ref()?;
+        Some((container.len(), container.bytes()))
+    }
+
+    /// Digest of everything that replicas must agree on at an equal `seq`.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut digest = self.sessions.digest().wrapping_add(self.log.seq.0);
+        for (slot, container) in self.containers.iter().enumerate() {
+            let part = container.as_ref().map_or(0, Container::digest);
+            digest = digest.wrapping_add(part.wrapping_mul(2 * slot as u64 + 1));
+        }
+        digest
+    }
+}
+
+impl Container {
+    fn bytes(&self) -> usize {
+        match self {
+            Container::Map(map) => map.bytes(),
+            Container::Queue(queue) => queue.bytes(),
+            Container::Topic(_) => 0,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Container::Map(map) => map.len(),
+            Container::Queue(queue) => queue.len(),
+            Container::Topic(_) => 0,
+        }
+    }
+
+    fn digest(&self) -> u64 {
+        match self {
+            Container::Map(map) => map.digest(),
+            Container::Queue(queue) => queue.digest(),
+            Container::Topic(_) => 0,
+        }
+    }
+}

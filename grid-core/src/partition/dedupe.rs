@@ -1,0 +1,192 @@
+//! Exactly once: which requests of a session have taken effect here, and what was answered (RIFL,
+//! SOSP 2015). The records are written by the operation itself, on every replica, so a retry finds
+//! them wherever the partition lives now.
+
+use crate::ids::{RequestId, Seq, SessionId};
+use crate::limits::DEDUPE_BYTES_MAX;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+
+/// Names one request of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The session.
+    pub session: SessionId,
+    /// The request.
+    pub request: RequestId,
+    /// The session has the answers to all requests below this one.
+    pub floor: RequestId,
+}
+
+/// What is known of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Look<'a> {
+    /// It has not taken effect here.
+    New,
+    /// It took effect at this `seq` and was answered so.
+    Done(Seq, &'a [u8]),
+    /// The session said that it has the answer: a late duplicate.
+    Forgotten,
+    /// The session has too many answers outstanding.
+    Full,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    by_id: HashMap<SessionId, Answers>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Answers {
+    floor: RequestId,
+    /// Highest request seen; a higher one is new without a search.
+    highest: RequestId,
+    /// In the order of their effects; mostly empty or one.
+    done: VecDeque<Done>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Done {
+    request: RequestId,
+    seq: Seq,
+    answer: Answer,
+}
+
+/// Most answers are empty or a byte.
+#[derive(Debug)]
+enum Answer {
+    Short(u8, [u8; 14]),
+    Long(Box<[u8]>),
+}
+
+impl Answer {
+    fn new(bytes: &[u8]) -> Self {
+        let mut short = [0; 14];
+        match (short.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
+            (Some(head), Ok(len)) => {
+                head.copy_from_slice(bytes);
+                Answer::Short(len, short)
+            }
+            _ => Answer::Long(bytes.into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Answer::Short(len, bytes) => &bytes[..usize::from(*len)],
+            Answer::Long(bytes) => bytes,
+        }
+    }
+
+    fn cost(&self) -> usize {
+        size_of::<Done>()
+            + match self {
+                Answer::Short(..) => 0,
+                Answer::Long(bytes) => bytes.len(),
+            }
+    }
+}
+
+impl Sessions {
+    /// What is known of a request, before it is executed.
+    #[inline]
+    pub(crate) fn look(&self, stamp: Stamp) -> Look<'_> {
+        let Some(session) = self.by_id.get(&stamp.session) else { return Look::New };
+        if stamp.request < session.floor {
+            return Look::Forgotten;
+        }
+        if stamp.request <= session.highest
+            && let Some(done) = session.done.iter().find(|done| done.request == stamp.request)
+        {
+            return Look::Done(done.seq, done.answer.bytes());
+        }
+        if session.bytes > DEDUPE_BYTES_MAX { Look::Full } else { Look::New }
+    }
+
+    /// Remembers that the request took effect, and forgets what the session has received. Returns
+    /// the change in bytes held.
+    pub(crate) fn record(&mut self, stamp: Stamp, seq: Seq, answer: &[u8]) -> isize {
+        let before = self.bytes.cast_signed();
+        let session = self.by_id.entry(stamp.session).or_default();
+        if stamp.floor > session.floor {
+            session.floor = stamp.floor;
+            let kept_before = session.bytes;
+            session.done.retain(|done| {
+                let keep = done.request >= stamp.floor;
+                if !keep {
+                    session.bytes -= done.answer.cost();
+                }
+                keep
+            });
+            self.bytes -= kept_before - session.bytes;
+        }
+        session.highest = session.highest.max(stamp.request);
+        let answer = Answer::new(answer);
+        session.bytes += answer.cost();
+        self.bytes += answer.cost();
+        session.done.push_back(Done { request: stamp.request, seq, answer });
+        self.bytes.cast_signed() - before
+    }
+
+    /// Forgets a session. Returns the bytes freed.
+    pub(crate) fn expire(&mut self, session: SessionId) -> usize {
+        let freed = self.by_id.remove(&session).map_or(0, |answers| answers.bytes);
+        self.bytes -= freed;
+        freed
+    }
+
+    /// Order-independent digest of all records, for comparing replicas.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut sum = 0u64;
+        for (id, session) in &self.by_id {
+            for done in &session.done {
+                let mut bytes = Vec::with_capacity(32);
+                for n in [id.0, session.floor.0, done.request.0, done.seq.0] {
+                    bytes.extend_from_slice(&n.to_le_bytes());
+                }
+                bytes.extend_from_slice(done.answer.bytes());
+                sum = sum.wrapping_add(xxhash_rust::xxh3::xxh3_64(&bytes));
+            }
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(request: u64, floor: u64) -> Stamp {
+        Stamp { session: SessionId(1), request: RequestId(request), floor: RequestId(floor) }
+    }
+
+    #[test]
+    fn an_answer_is_remembered_until_the_session_says_that_it_has_it() {
+        let mut sessions = Sessions::default();
+        assert_eq!(sessions.look(stamp(1, 1)), Look::New);
+        let mut held = sessions.record(stamp(1, 1), Seq(10), b"old value of some length");
+        held += sessions.record(stamp(2, 1), Seq(11), b"");
+        assert_eq!(sessions.look(stamp(1, 1)), Look::Done(Seq(10), b"old value of some length"));
+        assert_eq!(sessions.look(stamp(2, 1)), Look::Done(Seq(11), b""));
+        held += sessions.record(stamp(5, 3), Seq(12), b"x");
+        assert_eq!(sessions.look(stamp(2, 1)), Look::Forgotten);
+        assert_eq!(sessions.look(stamp(3, 3)), Look::New);
+        assert_eq!(sessions.bytes.cast_signed(), held);
+        assert_eq!(sessions.expire(SessionId(1)).cast_signed(), held);
+        assert_eq!(sessions.look(stamp(5, 3)), Look::New, "the partition knows nothing of an expired session");
+    }
+
+    #[test]
+    fn a_session_that_never_says_what_it_has_received_is_stopped() {
+        let mut sessions = Sessions::default();
+        let big = vec![0; DEDUPE_BYTES_MAX / 4];
+        for request in 1..=4 {
+            assert_eq!(sessions.look(stamp(request, 1)), Look::New);
+            sessions.record(stamp(request, 1), Seq(request), &big);
+        }
+        assert_eq!(sessions.look(stamp(5, 1)), Look::Full);
+        assert_eq!(sessions.look(Stamp { session: SessionId(2), ..stamp(5, 1) }), Look::New);
+    }
+}

@@ -1,0 +1,333 @@
+//! Tests of the whole store, against a model that is a sorted map.
+
+use super::arena::Chunk;
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+impl Store {
+    /// Asserts everything that must hold between two calls.
+    fn check(&self) {
+        let hash_of = |at| self.hash_at(at);
+        self.index.check(hash_of);
+        assert_eq!(self.arena.check(), self.index.entries(), "records and index entries");
+        let mut tombstones = 0;
+        let _ = self.walk(0, |hash, entry| {
+            assert_eq!(hash, (self.hasher)(entry.key().payload, self.seed));
+            assert!(matches!(self.arena.chunk(entry.at), Chunk::Record(_)));
+            tombstones += usize::from(entry.is_tombstone());
+            ControlFlow::Continue(())
+        });
+        assert_eq!(tombstones, self.tombstones);
+    }
+}
+
+const SEED: u64 = 0x5eed;
+
+fn pool_of(bytes: u64) -> Arc<Pool> {
+    let config = PoolConfig { reserve_bytes: bytes, ..PoolConfig::default() };
+    Pool::new(&config, Arc::new(Ledger::new(u64::MAX))).unwrap()
+}
+
+fn blob(payload: &[u8]) -> Blob<'_> {
+    Blob { tag: -11, payload }
+}
+
+fn put(store: &mut Store, key: &[u8], value: &[u8], seq: u64) -> PutOutcome {
+    let hash = (store.hasher)(key, store.seed);
+    store.put(hash, blob(key), blob(value), &Meta::new(seq)).unwrap()
+}
+
+/// The hashers of the model test: the real one, few hashes, one hash.
+const HASHERS: [fn(&[u8], u64) -> u64; 4] = [
+    hash64,
+    |key, seed| hash64(key, seed) % 7 * (u64::MAX / 6),
+    |_, _| u64::MAX,
+    |key, seed| hash64(key, seed) >> 58,
+];
+
+/// What the model knows of an entry; no value is a tombstone.
+#[derive(Debug, Clone, PartialEq)]
+struct Known {
+    value: Option<(i32, Vec<u8>)>,
+    meta: Meta,
+}
+
+type Key = (u64, Vec<u8>, i32);
+
+fn known(entry: &Entry<'_>) -> Known {
+    let value =
+        (!entry.is_tombstone()).then(|| (entry.value().tag, entry.value().payload.to_vec()));
+    Known { value, meta: entry.meta() }
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Put { key: u16, ext: bool, tags: (bool, bool), value: u16, fill: u8, options: u8 },
+    Bury(u16),
+    Remove(u16),
+    Purge(u16),
+    Touch(u16),
+    Expire(u16, u8),
+    Walk(u8),
+    Fill(u16),
+    Drain(u16),
+    Clear,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let key = || 0u16..400;
+    let value = prop_oneof![6 => 0u16..200, 3 => 0u16..1500, 1 => 4000u16..9000];
+    let tags = prop_oneof![8 => Just((false, false)), 1 => any::<(bool, bool)>()];
+    let put = (key(), prop::bool::weighted(0.05), tags, value, any::<u8>(), 0u8..16).prop_map(
+        |(key, ext, tags, value, fill, options)| Op::Put { key, ext, tags, value, fill, options },
+    );
+    prop_oneof![
+        60 => put,
+        8 => key().prop_map(Op::Bury),
+        20 => key().prop_map(Op::Remove),
+        8 => key().prop_map(Op::Purge),
+        3 => key().prop_map(Op::Touch),
+        4 => (key(), 0u8..8).prop_map(|(key, options)| Op::Expire(key, options)),
+        12 => any::<u8>().prop_map(Op::Walk),
+        1 => (20u16..300).prop_map(Op::Fill),
+        1 => (50u16..400).prop_map(Op::Drain),
+        1 => Just(Op::Clear),
+    ]
+}
+
+/// The store, its model, and a walk that goes on between the operations.
+struct Harness {
+    store: Store,
+    model: BTreeMap<Key, Known>,
+    seq: u64,
+    at: u64,
+    /// Keys that the present walk has met, and those it must meet.
+    met: Vec<Key>,
+    due: Vec<Key>,
+}
+
+impl Harness {
+    fn new(pool: &Arc<Pool>, hasher: fn(&[u8], u64) -> u64) -> Self {
+        let store = Store::with_hasher(pool, SEED, hasher);
+        Self { store, model: BTreeMap::new(), seq: 0, at: 0, met: vec![], due: vec![] }
+    }
+
+    fn key(&self, n: u16, ext: bool, tag: bool) -> Key {
+        let mut payload = format!("key {n}").into_bytes();
+        if ext {
+            payload.resize(250 + usize::from(n % 20), 7);
+        }
+        ((self.store.hasher)(&payload, SEED), payload, if tag { 5 } else { -11 })
+    }
+
+    fn stored(&self, n: u16) -> Key {
+        let plain = self.key(n, false, false);
+        let other = self.key(n, n.is_multiple_of(2), n.is_multiple_of(3));
+        if self.model.contains_key(&other) { other } else { plain }
+    }
+
+    fn meta(&self, options: u8) -> Meta {
+        let on = |bit: u8| options & bit != 0;
+        Meta {
+            seq: self.seq,
+            expires_at: on(1).then_some(self.seq + 1000),
+            idle: on(2).then_some(Idle { max_ms: 77, last_ms: self.seq }),
+            affinity: on(4).then_some(9),
+        }
+    }
+
+    fn put(&mut self, key: Key, value: (i32, Vec<u8>), meta: Meta) {
+        let (k, v) =
+            (Blob { tag: key.2, payload: &key.1 }, Blob { tag: value.0, payload: &value.1 });
+        let (before, growth) = (self.store.bytes(), self.store.growth_for(key.0, k, v, &meta));
+        let resizing = self.store.index.is_resizing();
+        let cleaning = self.store.arena.credit > 0;
+        let outcome = self.store.put(key.0, k, v, &meta).unwrap();
+        let expected = match self.model.get(&key) {
+            None => PutOutcome::Inserted,
+            Some(Known { value: None, .. }) => PutOutcome::Revived,
+            Some(_) => PutOutcome::Replaced,
+        };
+        assert_eq!(outcome, expected);
+        // What the cleaner takes, and a sweep that ends within the put gives, is not part of it.
+        if outcome == PutOutcome::Inserted && !resizing && !cleaning {
+            let grown = self.store.bytes() as i64 - before as i64;
+            let swept = !self.store.index.is_resizing();
+            assert!(grown == growth as i64 || swept && grown < growth as i64, "{grown} {growth}");
+        }
+        self.model.insert(key, Known { value: Some(value), meta });
+    }
+
+    fn bury(&mut self, key: &Key) {
+        let blob = Blob { tag: key.2, payload: &key.1 };
+        let known = self.model.get_mut(key);
+        assert_eq!(self.store.bury(key.0, blob, self.seq), known.is_some());
+        if let Some(known) = known {
+            known.value = None;
+            known.meta = Meta::new(self.seq);
+        }
+    }
+
+    fn remove(&mut self, key: &Key) {
+        let blob = Blob { tag: key.2, payload: &key.1 };
+        assert_eq!(self.store.remove(key.0, blob), self.model.remove(key).is_some());
+        self.due.retain(|due| due != key);
+    }
+
+    fn purge(&mut self, key: &Key) {
+        let Some(known) = self.model.get(key).cloned() else { return };
+        assert!(!self.store.purge_tombstone(key.0, known.meta.seq + 1));
+        let purged = self.store.purge_tombstone(key.0, known.meta.seq);
+        assert_eq!(purged, known.value.is_none());
+        if purged {
+            self.model.remove(key);
+            self.due.retain(|due| due != key);
+        }
+    }
+
+    fn touch(&mut self, key: &Key) {
+        let blob = Blob { tag: key.2, payload: &key.1 };
+        let idle = self.model.get_mut(key).and_then(|known| known.meta.idle.as_mut());
+        assert_eq!(self.store.touch(key.0, blob, 4711), idle.is_some());
+        if let Some(idle) = idle {
+            idle.last_ms = 4711;
+        }
+    }
+
+    fn expire(&mut self, key: &Key, options: u8) {
+        let blob = Blob { tag: key.2, payload: &key.1 };
+        let Meta { seq, expires_at, idle, .. } = self.meta(options);
+        let known = self.model.get_mut(key).filter(|known| known.value.is_some());
+        let done = self.store.set_expiry(key.0, blob, seq, expires_at, idle).unwrap();
+        assert_eq!(done, known.is_some());
+        if let Some(known) = known {
+            known.meta = Meta { seq, expires_at, idle, affinity: known.meta.affinity };
+        }
+    }
+
+    /// Goes on with the walk by some entries; at its end, checks that it met what it had to.
+    fn walk(&mut self, steps: u8) {
+        if self.at == 0 {
+            self.met.clear();
+            self.due = self.model.keys().cloned().collect();
+        }
+        let mut page: Vec<(Key, Known)> = Vec::new();
+        let next = self.store.walk(self.at, |hash, entry| {
+            let group = page.first().is_none_or(|(first, _)| first.0 == hash);
+            if page.len() >= usize::from(steps) && !group {
+                return ControlFlow::Break(());
+            }
+            let key = (hash, entry.key().payload.to_vec(), entry.key().tag);
+            page.push((key, known(&entry)));
+            ControlFlow::Continue(())
+        });
+        if let Some(next) = next {
+            page.retain(|(key, _)| key.0 < next);
+        }
+        for (key, known) in page {
+            assert_eq!(self.model.get(&key), Some(&known));
+            assert!(self.met.last().is_none_or(|last| *last < key), "out of order, or twice");
+            self.met.push(key);
+        }
+        self.at = next.unwrap_or(0);
+        if next.is_none() {
+            for due in &self.due {
+                assert!(self.met.binary_search(due).is_ok(), "the walk missed {due:?}");
+            }
+        }
+    }
+
+    fn step(&mut self, op: &Op) {
+        self.seq += 1;
+        match *op {
+            Op::Put { key, ext, tags, value, fill, options } => {
+                let key = self.key(key, ext || (key % 2 == 0 && key < 40), tags.0);
+                let value = (if tags.1 { 6 } else { -11 }, vec![fill; usize::from(value)]);
+                let meta = self.meta(if options < 8 { 0 } else { options });
+                self.put(key, value, meta);
+            }
+            Op::Bury(key) => self.bury(&self.stored(key)),
+            Op::Remove(key) => self.remove(&self.stored(key)),
+            Op::Purge(key) => self.purge(&self.stored(key)),
+            Op::Touch(key) => self.touch(&self.stored(key)),
+            Op::Expire(key, options) => self.expire(&self.stored(key), options),
+            Op::Walk(steps) => self.walk(steps % 40),
+            Op::Fill(count) => {
+                for n in 0..count {
+                    self.put(self.key(1000 + n, false, false), (-11, vec![1; 100]), self.meta(0));
+                }
+            }
+            Op::Drain(count) => {
+                let keys: Vec<Key> = self.model.keys().take(usize::from(count)).cloned().collect();
+                keys.iter().for_each(|key| self.remove(key));
+            }
+            Op::Clear => {
+                self.store.clear();
+                self.model.clear();
+                self.due.clear();
+            }
+        }
+        assert_eq!(self.store.len() + self.store.tombstones(), self.model.len());
+    }
+
+    fn check(&self) {
+        self.store.check();
+        for (key, known_to_model) in &self.model {
+            let entry = self.store.get(key.0, Blob { tag: key.2, payload: &key.1 });
+            assert_eq!(entry.as_ref().map(known).as_ref(), Some(known_to_model));
+        }
+    }
+
+    /// Another store with the same content, written in another order.
+    fn replica(&self, pool: &Arc<Pool>) -> Store {
+        let mut store = Store::with_hasher(pool, SEED, self.store.hasher);
+        for ((hash, payload, tag), known) in self.model.iter().rev() {
+            let key = Blob { tag: *tag, payload };
+            match &known.value {
+                Some((tag, payload)) => {
+                    store.put(*hash, key, Blob { tag: *tag, payload }, &known.meta).unwrap();
+                }
+                None => store.put_tombstone(*hash, key, known.meta.seq).unwrap(),
+            }
+        }
+        store
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 64 }))]
+
+    #[test]
+    fn a_store_does_what_its_model_does(
+        hasher in 0usize..HASHERS.len(),
+        ops in prop::collection::vec(op(), 1..400),
+    ) {
+        let pool = pool_of(64 << 20);
+        let mut harness = Harness::new(&pool, HASHERS[hasher]);
+        for (i, op) in ops.iter().enumerate() {
+            harness.step(op);
+            if i % 16 == 0 {
+                harness.check();
+            }
+        }
+        harness.check();
+        prop_assert_eq!(pool.bytes_used(), harness.store.bytes());
+        let replica = harness.replica(&pool);
+        replica.check();
+        prop_assert_eq!(replica.digest(), harness.store.digest());
+        drop((harness, replica));
+        prop_assert_eq!(pool.bytes_used(), 0);
+    }
+}
+
+#[test]
+fn it_grows_and_shrinks_without_losing_anything() {
+    let pool = pool_of(64 << 20);
+    let mut store = Store::new(&pool, SEED);
+    for n in 0..20_000u32 {
+        assert_eq!(put(&mut store, &n.to_le_bytes(), &[7; 20], n.into()), PutOutcome::Inserted);
+    }
+    store.check();
+}
