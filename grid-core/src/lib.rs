@@ -16,6 +16,12 @@ pub mod store;
 pub mod time;
 pub mod wire;
 
+pub use data::GridData;
 pub use error::{Applied, Error, Kind, Result};
 pub use handle::{Grid, Map, Queue, Topic, block_on};
+pub use grid_derive::GridData;
 pub use ids::*;
+
+// For the derive macro, whose output names this crate.
+#[allow(unused_extern_crates)]
+extern crate self as grid_core;

@@ -4,7 +4,7 @@ use super::{DataError, DataResult};
 use std::cell::Cell;
 
 /// Most levels of lists, maps, tuples, options and records inside each other.
-pub const DEPTH_MAX: u32 = 128;
+const DEPTH_MAX: u32 = 128;
 
 thread_local! {
     /// Levels that the running encoder or decoder is in. Zero outside of them, also after a panic.
@@ -25,6 +25,14 @@ impl Level {
         }
         DEPTH.set(depth + 1);
         Ok(Level(()))
+    }
+
+    /// `bytes`, shared among the levels that are open: a decoder that reserves no more than this for
+    /// its level keeps all levels together linear in the bytes (up to a logarithm), whatever
+    /// counts they claim.
+    #[inline]
+    pub(crate) fn share(bytes: usize) -> usize {
+        bytes / DEPTH.get().max(1) as usize
     }
 }
 

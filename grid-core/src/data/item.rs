@@ -151,7 +151,7 @@ pub(crate) fn least_bytes(tag: Option<TypeTag>) -> usize {
 
 /// Room to reserve for `count` items of type `T` that `bytes` bytes claim to hold.
 pub(crate) fn capacity<T>(count: usize, bytes: usize) -> usize {
-    count.min(bytes / size_of::<T>().max(1))
+    count.min(Level::share(bytes) / size_of::<T>().max(1))
 }
 
 /// Appends an item; `tag` is that of the list if it has one for all.
@@ -219,8 +219,14 @@ pub(crate) fn decode_list<T: Decode>(blob: Blob<'_>) -> DataResult<Vec<T>> {
     let mut bytes = Bytes(blob.payload);
     let (count, tag) = bytes.list()?;
     let mut items = Vec::with_capacity(capacity::<T>(count, bytes.0.len()));
-    for _ in 0..count {
-        items.push(T::decode(bytes.item(tag)?)?);
+    if let Some((tag, Extent::Fixed(width))) = tag.map(|tag| (tag, tag.extent())) {
+        for payload in bytes.take(count * width)?.chunks_exact(width) {
+            items.push(T::decode(Blob { tag, payload })?);
+        }
+    } else {
+        for _ in 0..count {
+            items.push(T::decode(bytes.item(tag)?)?);
+        }
     }
     bytes.end()?;
     Ok(items)
