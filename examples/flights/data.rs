@@ -1,12 +1,15 @@
 //! The input: departures, planes, airlines and airports of a data directory.
 
 use crate::csv::{self, Report};
-use crate::time::{MINUTE, Utc};
+use crate::time::Utc;
+use grid_core::GridData;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// How far the watermark follows behind the latest departure: the data is out of order by up to 24 hours, as a
 /// flight that leaves a day late stands among those of its own day.
-pub(crate) const LAG: i64 = 25 * 60 * MINUTE;
+pub(crate) const LAG: Duration = Duration::from_secs(25 * 3600);
 
 /// A flight that left.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,10 +18,17 @@ pub(crate) struct Departure {
     pub(crate) time: Utc,
     /// Minutes, negative if early.
     pub(crate) delay: i32,
-    pub(crate) carrier: String,
-    pub(crate) origin: String,
+    pub(crate) carrier: Arc<str>,
+    pub(crate) origin: Arc<str>,
     /// Empty if unknown.
-    pub(crate) tailnum: String,
+    pub(crate) tailnum: Arc<str>,
+}
+
+/// What is known of a plane.
+#[derive(Clone, Debug, PartialEq, GridData)]
+pub(crate) struct Plane {
+    #[grid(id = 1)]
+    pub(crate) seats: Option<u32>,
 }
 
 /// All that is in a data directory; keys are not yet unique, the last one counts.
@@ -28,8 +38,8 @@ pub(crate) struct Data {
     pub(crate) departures: Vec<Departure>,
     /// Rows without departure time or arrival delay: cancelled and diverted flights.
     pub(crate) skipped: u64,
-    /// Tail number and seats, if known.
-    pub(crate) planes: Vec<(String, Option<u32>)>,
+    /// By tail number.
+    pub(crate) planes: Vec<(String, Plane)>,
     /// Carrier code and name.
     pub(crate) airlines: Vec<(String, String)>,
     /// Airport code and name.
@@ -45,15 +55,11 @@ impl Data {
         let (mut planes, mut airlines, mut airports) = (Vec::new(), Vec::new(), Vec::new());
         let planes_report =
             csv::read(folder, "planes", ["tailnum", "seats"], |[tailnum, seats]| {
-                let seats = if is_missing(seats) {
-                    None
-                } else {
-                    Some(integer("seats", seats, 0, i32::MAX)?)
+                let seats = match seats {
+                    "" | "NA" => None,
+                    seats => u32::try_from(integer("seats", seats, 0, i32::MAX)?).ok(),
                 };
-                planes.push((
-                    present("tailnum", tailnum)?,
-                    seats.and_then(|seats| u32::try_from(seats).ok()),
-                ));
+                planes.push((present("tailnum", tailnum)?, Plane { seats }));
                 Ok(())
             })?;
         let pair = |folder, name, columns: [&'static str; 2], pairs: &mut Vec<(String, String)>| {
@@ -71,12 +77,13 @@ impl Data {
 
 /// The lag with which no departure in this order is late: `LAG`, or more if the data is out of order by more, as
 /// a file can be that is not in the order of departure within a day.
-pub(crate) fn lag(departures: &[Departure]) -> i64 {
+pub(crate) fn lag(departures: &[Departure]) -> Duration {
     let mut latest = i64::MIN;
-    departures.iter().fold(LAG, |lag, departure| {
+    let disorder = departures.iter().fold(0, |disorder: i64, departure| {
         latest = latest.max(departure.time.0);
-        lag.max(latest - departure.time.0)
-    })
+        disorder.max(latest - departure.time.0)
+    });
+    LAG.max(Duration::from_millis(disorder.unsigned_abs()))
 }
 
 fn departures(folder: &Path) -> Result<(Vec<Departure>, u64, Report), csv::Error> {
@@ -141,8 +148,9 @@ fn departure(row: [&str; 11]) -> Result<Option<Scheduled>, String> {
     let time = hour
         .plus_minutes(i64::from(minute) + i64::from(delay))
         .ok_or_else(|| format!("dep_delay is out of range: {}", shown(dep_delay)))?;
-    let tailnum = if is_missing(tailnum) { "" } else { tailnum }.to_owned();
-    let (carrier, origin) = (present("carrier", carrier)?, present("origin", origin)?);
+    let tailnum = if is_missing(tailnum) { "" } else { tailnum }.into();
+    let (carrier, origin) =
+        (present("carrier", carrier)?.into(), present("origin", origin)?.into());
     Ok(Some((day, Departure { time, delay, carrier, origin, tailnum })))
 }
 
@@ -200,7 +208,7 @@ mod tests {
         let (day, departure) = departure(ROW).unwrap().unwrap();
         assert_eq!(day, (2013, 1, 1));
         assert_eq!(departure.time.to_string(), "2013-01-01T10:17:00Z");
-        assert_eq!((departure.delay, departure.tailnum.as_str()), (2, "N14228"));
+        assert_eq!((departure.delay, &*departure.tailnum), (2, "N14228"));
         let early = with(4, "-16").unwrap().unwrap().1;
         assert_eq!(early.time.to_string(), "2013-01-01T09:59:00Z");
         assert_eq!(with(4, "3.0").unwrap().unwrap().1.delay, 3);
@@ -220,8 +228,8 @@ mod tests {
 
     #[test]
     fn a_missing_plane_is_no_fault_of_the_row() {
-        assert_eq!(with(7, "NA").unwrap().unwrap().1.tailnum, "");
-        assert_eq!(with(7, "").unwrap().unwrap().1.tailnum, "");
+        assert_eq!(with(7, "NA").unwrap().unwrap().1.tailnum.as_ref(), "");
+        assert_eq!(with(7, "").unwrap().unwrap().1.tailnum.as_ref(), "");
     }
 
     #[test]
@@ -269,19 +277,20 @@ mod tests {
         }
         std::fs::write(folder.path().join("flights.csv"), file).unwrap();
         let (departures, ..) = departures(folder.path()).unwrap();
-        let order: String = departures.iter().map(|departure| departure.tailnum.as_str()).collect();
+        let order: String = departures.iter().map(|departure| &*departure.tailnum).collect();
         assert_eq!(order, "abcde");
     }
 
     #[test]
     fn the_lag_grows_only_for_data_out_of_order_by_more() {
-        let at = |hours: i64| Departure {
-            time: Utc(hours * 60 * MINUTE),
+        let hours = |hours| Duration::from_secs(hours * 3600);
+        let at = |hour: i64| Departure {
+            time: Utc(0).plus_minutes(hour * 60).unwrap(),
             ..departure(ROW).unwrap().unwrap().1
         };
         assert_eq!(lag(&[]), LAG);
-        assert_eq!(lag(&[at(25), at(0), at(30), at(6)]), LAG);
-        assert_eq!(lag(&[at(0), at(40), at(10), at(41)]), 30 * 60 * MINUTE);
+        assert_eq!(lag(&[at(25), at(0), at(30), at(6)]), hours(25));
+        assert_eq!(lag(&[at(0), at(40), at(10), at(41)]), hours(30));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod baseline;
 mod csv;
 mod data;
 mod job;
+mod maps;
 mod results;
 mod summary;
 mod terminal;
@@ -16,10 +17,21 @@ mod time;
 
 use args::Args;
 use clap::Parser;
+use data::Data;
+use grid_core::{Grid, block_on};
+use grid_stream::{Config, Job, JobError, JobHandle};
+use maps::{Lookup, MapSink, Maps};
+use results::Results;
 use std::error::Error;
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often the progress bar is drawn.
+const FRAME: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
@@ -32,24 +44,66 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let data = data::Data::load(&args.data)?;
+    let data = Data::load(&args.data)?;
     terminal::print(&summary::input(&data))?;
-    let _lag = data::lag(&data.departures);
+    let events = data.departures.len();
 
-    let mut progress = terminal::Progress::new(data.departures.len() as u64);
-    let start = Instant::now();
-    let mut results = job::run(&data, |done| progress.show(done));
-    let took = start.elapsed();
-    drop(progress);
+    let cluster = cluster::Cluster::start()?;
+    let took = run_job(&cluster.member(), data, args.workers)?;
 
-    results::write(&args.out, &mut results.hours)?;
-    results::write(&args.out, &mut results.carrier_days)?;
-    results::write(&args.out, &mut results.anomalies)?;
-
-    let airports = data.airports.iter().cloned().collect();
+    // Everything from here on is read back over the network, as another program would.
+    let client = Maps::of(&cluster.client()?);
+    let mut results = block_on(Results::read(&client))?;
+    let airports = block_on(summary::airport_names(&client, &results))?;
+    results.write(&args.out)?;
     terminal::print(&summary::results(&results, &airports))?;
-    let files =
-        format!("\nWrote hourly.csv, carriers.csv and anomalies.csv to {}\n", args.out.display());
-    terminal::print(&(files + &summary::speed(data.departures.len(), took)))?;
+    terminal::print(&summary::end(&args.out, events, took))?;
     Ok(())
+}
+
+/// Loads the maps and runs the job on a grid. Returns how long the job took.
+fn run_job(
+    grid: &Grid,
+    data: Data,
+    workers: Option<NonZeroUsize>,
+) -> Result<Duration, Box<dyn Error>> {
+    let maps = Maps::of(grid);
+    block_on(maps.load(&data))?;
+    let lag = data::lag(&data.departures);
+    let pipeline = job::pipeline(
+        data.departures,
+        lag,
+        Lookup(maps.planes),
+        Lookup(maps.airlines),
+        MapSink(maps.hours),
+        MapSink(maps.carrier_days),
+        MapSink(maps.anomalies),
+    );
+    let workers = match workers {
+        Some(workers) => workers,
+        None => thread::available_parallelism()?,
+    };
+    let config =
+        Config { workers: workers.get(), partitions: grid.partitions(), ..Config::default() };
+    let job = Job::plan(pipeline, &config)?;
+    let start = Instant::now();
+    join(&job.spawn()?, start)
+}
+
+/// Waits for the end of a job and shows how far it is. Returns how long it took.
+fn join(job: &JobHandle, start: Instant) -> Result<Duration, Box<dyn Error>> {
+    let (running, ended) = mpsc::channel::<()>();
+    let took = thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut progress = terminal::Progress::new();
+            while ended.recv_timeout(FRAME) == Err(RecvTimeoutError::Timeout) {
+                progress.show(job.fraction().unwrap_or(0.0));
+            }
+            progress.show(1.0);
+        });
+        let report = job.join().wait();
+        drop(running);
+        report.map(|_| start.elapsed())
+    });
+    took.map_err(|error: JobError| error.into())
 }

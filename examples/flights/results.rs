@@ -1,48 +1,66 @@
 //! The output: rows of the three results, how they are written and in which order.
 
 use crate::csv::quoted;
+use crate::maps::Maps;
 use crate::time::Utc;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use grid_core::GridData;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// An hour of an origin.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, GridData)]
 pub(crate) struct Hour {
+    #[grid(id = 1)]
     pub(crate) origin: String,
+    #[grid(id = 2)]
     pub(crate) window_start: Utc,
+    #[grid(id = 3)]
     pub(crate) flights: u64,
     /// Minutes, of all flights together.
+    #[grid(id = 4)]
     pub(crate) delay: i64,
     /// Of the flights whose plane is known.
+    #[grid(id = 5)]
     pub(crate) seats: u64,
+    #[grid(id = 6)]
     pub(crate) unknown_planes: u64,
 }
 
 /// A day, in UTC, of a carrier.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, GridData)]
 pub(crate) struct CarrierDay {
+    #[grid(id = 1)]
     pub(crate) carrier: String,
     /// The carrier's code if its name is unknown.
+    #[grid(id = 2)]
     pub(crate) name: String,
+    #[grid(id = 3)]
     pub(crate) window_start: Utc,
+    #[grid(id = 4)]
     pub(crate) flights: u64,
     /// Flights that left more than 15 minutes late.
+    #[grid(id = 5)]
     pub(crate) delayed: u64,
     /// Minutes.
+    #[grid(id = 6)]
     pub(crate) max_delay: i32,
 }
 
 /// An hour of an origin that is far worse than the hours before it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, GridData)]
 pub(crate) struct Anomaly {
+    #[grid(id = 1)]
     pub(crate) origin: String,
+    #[grid(id = 2)]
     pub(crate) window_start: Utc,
     /// Mean delay of the hour in minutes.
+    #[grid(id = 3)]
     pub(crate) mean: f64,
     /// Mean of the hourly means before it.
+    #[grid(id = 4)]
     pub(crate) expected: f64,
     /// Their sample deviation.
+    #[grid(id = 5)]
     pub(crate) sigma: f64,
 }
 
@@ -128,21 +146,53 @@ pub(crate) struct Error {
     source: io::Error,
 }
 
-/// Sorts the rows by their key and writes them to their file in a folder, which is created.
-pub(crate) fn write<R: Row>(folder: &Path, rows: &mut [R]) -> Result<(), Error> {
-    rows.sort_by(|a, b| a.key().cmp(&b.key()));
-    let path = folder.join(R::FILE);
-    write_lines(folder, &path, rows).map_err(|source| Error { path, source })
+/// All that comes out of the job.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    pub(crate) hours: Vec<Hour>,
+    pub(crate) carrier_days: Vec<CarrierDay>,
+    pub(crate) anomalies: Vec<Anomaly>,
 }
 
-fn write_lines<R: Row>(folder: &Path, path: &Path, rows: &[R]) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    let mut file = BufWriter::new(File::create(path)?);
-    writeln!(file, "{}", R::HEADER)?;
-    for row in rows {
-        writeln!(file, "{}", row.line())?;
+impl Results {
+    /// Reads the results out of their maps, in the order of their keys.
+    pub(crate) async fn read(maps: &Maps) -> grid_core::Result<Results> {
+        Ok(Results {
+            hours: sorted(maps.hours.values().all().await?),
+            carrier_days: sorted(maps.carrier_days.values().all().await?),
+            anomalies: sorted(maps.anomalies.values().all().await?),
+        })
     }
-    file.flush()
+
+    /// Writes each result to its file in a folder, which is created.
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {
+        write(folder, &self.hours)?;
+        write(folder, &self.carrier_days)?;
+        write(folder, &self.anomalies)
+    }
+}
+
+/// Rows by their key.
+pub(crate) fn sorted<R: Row>(mut rows: Vec<R>) -> Vec<R> {
+    rows.sort_by(|a, b| a.key().cmp(&b.key()));
+    rows
+}
+
+/// Rows as the text of their file.
+pub(crate) fn lines<R: Row>(rows: &[R]) -> String {
+    let mut text = R::HEADER.to_owned() + "\n";
+    for row in rows {
+        text += &row.line();
+        text.push('\n');
+    }
+    text
+}
+
+fn write<R: Row>(folder: &Path, rows: &[R]) -> Result<(), Error> {
+    let path = folder.join(R::FILE);
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&path, lines(rows)))
+        .map_err(|source| Error { path, source })
 }
 
 #[cfg(test)]
@@ -196,17 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_written_sorted_by_their_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path().join("deep/er");
-        let mut rows = [
+    fn rows_are_written_in_the_order_of_their_keys() {
+        let rows = sorted(vec![
             hour("LGA", "2013-01-01T10:00:00Z", 1, -3),
             hour("EWR", "2013-01-01T11:00:00Z", 8, -1),
             hour("EWR", "2013-01-01T09:00:00Z", 3, 7),
-        ];
-        write(&folder, &mut rows).unwrap();
+        ]);
         assert_eq!(
-            std::fs::read_to_string(folder.join("hourly.csv")).unwrap(),
+            lines(&rows),
             "origin,window_start,flights,mean_dep_delay,seats,unknown_planes\n\
              EWR,2013-01-01T09:00:00Z,3,2.33,300,1\n\
              EWR,2013-01-01T11:00:00Z,8,-0.12,300,1\n\
@@ -231,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_is_named() {
-        let error = write::<Hour>(Path::new("/dev/null/out"), &mut []).unwrap_err();
+        let error = Results::default().write(Path::new("/dev/null/out")).unwrap_err();
         assert!(
             error.to_string().starts_with("cannot write /dev/null/out/hourly.csv: "),
             "{error}"

@@ -2,11 +2,12 @@
 
 use crate::csv::Report;
 use crate::data::Data;
-use crate::job::Results;
-use crate::results::{Anomaly, CarrierDay, Hour};
+use crate::maps::Maps;
+use crate::results::{Anomaly, CarrierDay, Hour, Results};
 use crate::terminal::{chart, grouped};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::path::Path;
 use std::time::Duration;
 
 /// Carriers and anomalies shown.
@@ -53,15 +54,31 @@ pub(crate) fn results(results: &Results, airports: &BTreeMap<String, String>) ->
     text
 }
 
-/// How fast it was.
-pub(crate) fn speed(events: usize, took: Duration) -> String {
+/// Where the results are, and how fast it was.
+pub(crate) fn end(folder: &Path, events: usize, took: Duration) -> String {
+    let folder = folder.display();
     let per_second = events as f64 / took.as_secs_f64().max(1e-9);
-    let millis = took.as_secs_f64() * 1e3;
+    let (events, millis) = (grouped(events as u64), took.as_secs_f64() * 1e3);
+    let per_second = grouped(per_second as u64);
     format!(
-        "{} events in {millis:.1} ms: {} events/s\n",
-        grouped(events as u64),
-        grouped(per_second as u64)
+        "\nWrote hourly.csv, carriers.csv and anomalies.csv to {folder}\n\
+         {events} events in {millis:.1} ms: {per_second} events/s\n"
     )
+}
+
+/// The names of the airports in the results, as far as the grid has them.
+pub(crate) async fn airport_names(
+    maps: &Maps,
+    results: &Results,
+) -> grid_core::Result<BTreeMap<String, String>> {
+    let origins: BTreeSet<&String> = results.hours.iter().map(|hour| &hour.origin).collect();
+    let mut names = BTreeMap::new();
+    for origin in origins {
+        if let Some(name) = maps.airports.get(origin).await? {
+            names.insert(origin.clone(), name);
+        }
+    }
+    Ok(names)
 }
 
 fn by_hour_of_day(hours: &[Hour]) -> String {
@@ -178,6 +195,8 @@ mod tests {
     fn nothing_at_all_can_be_summarised() {
         let text = results(&Results::default(), &BTreeMap::new());
         assert!(text.contains("Hours far above the hours before: 0"));
-        assert!(speed(0, Duration::ZERO).starts_with("0 events"));
+        assert!(
+            end(Path::new("out"), 0, Duration::ZERO).ends_with("0 events in 0.0 ms: 0 events/s\n")
+        );
     }
 }

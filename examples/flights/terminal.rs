@@ -10,28 +10,23 @@ const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '�
 /// A progress bar on standard error; nothing at all unless both outputs are a terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    total: u64,
     /// Per mille that is on the screen.
     shown: Option<u64>,
     visible: bool,
 }
 
 impl Progress {
-    pub(crate) fn new(total: u64) -> Progress {
-        Progress {
-            total,
-            shown: None,
-            visible: io::stdout().is_terminal() && io::stderr().is_terminal(),
-        }
+    pub(crate) fn new() -> Progress {
+        let visible = io::stdout().is_terminal() && io::stderr().is_terminal();
+        Progress { shown: None, visible }
     }
 
-    /// Shows how many of the total are done.
-    pub(crate) fn show(&mut self, done: u64) {
-        let per_mille = done.min(self.total).saturating_mul(1000) / self.total.max(1);
+    /// Shows what share is done, 0 to 1.
+    pub(crate) fn show(&mut self, share: f64) {
+        let per_mille = (share.clamp(0.0, 1.0) * 1000.0) as u64;
         if self.visible && self.shown != Some(per_mille) {
             self.shown = Some(per_mille);
-            let share = per_mille as f64 / 1000.0;
-            let line = format!("\r{:<BAR_WIDTH$} {:>3}%", bar(share), per_mille / 10);
+            let line = format!("\r  {:<BAR_WIDTH$} {:>3} %", bar(share), per_mille / 10);
             // A screen that cannot be written to is no reason to stop.
             let _ = io::stderr().write_all(line.as_bytes());
         }
@@ -39,10 +34,10 @@ impl Progress {
 }
 
 impl Drop for Progress {
-    /// Takes the bar away.
+    /// Ends the line.
     fn drop(&mut self) {
         if self.shown.is_some() {
-            let _ = write!(io::stderr(), "\r{:width$}\r", "", width = BAR_WIDTH + 5);
+            let _ = io::stderr().write_all(b"\n");
         }
     }
 }

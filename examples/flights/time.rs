@@ -1,14 +1,16 @@
 //! UTC times as milliseconds since 1970-01-01, without a calendar crate.
 
+use grid_core::GridData;
 use std::fmt;
 
-/// Milliseconds of a minute, an hour and a day.
-pub(crate) const MINUTE: i64 = 60_000;
-pub(crate) const HOUR: i64 = 60 * MINUTE;
-pub(crate) const DAY: i64 = 24 * HOUR;
+// Milliseconds.
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
 
 /// A time in milliseconds since 1970-01-01T00:00:00Z, shown as `2013-01-01T10:00:00Z`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, GridData)]
+#[grid(transparent, key)]
 pub(crate) struct Utc(pub(crate) i64);
 
 impl Utc {

@@ -1,0 +1,108 @@
+//! The maps of the grid that the job reads and writes, as pipeline stages see them.
+
+use crate::data::{Data, Plane};
+use crate::results::{Anomaly, CarrierDay, Hour, Row};
+use crate::time::Utc;
+use grid_core::handle::OpFuture;
+use grid_core::{Grid, GridData, Map, Result};
+use grid_stream::{MapLookup, Sink, SinkWriter};
+use std::collections::VecDeque;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Key of a result: what it is grouped by and the start of its window.
+pub(crate) type ResultKey = (String, Utc);
+
+/// Handles to all maps of the example.
+#[derive(Clone, Debug)]
+pub(crate) struct Maps {
+    /// By tail number.
+    pub(crate) planes: Map<String, Plane>,
+    /// Names by carrier code.
+    pub(crate) airlines: Map<String, String>,
+    /// Names by airport code.
+    pub(crate) airports: Map<String, String>,
+    pub(crate) hours: Map<ResultKey, Hour>,
+    pub(crate) carrier_days: Map<ResultKey, CarrierDay>,
+    pub(crate) anomalies: Map<ResultKey, Anomaly>,
+}
+
+impl Maps {
+    pub(crate) fn of(grid: &Grid) -> Maps {
+        Maps {
+            planes: grid.map("planes"),
+            airlines: grid.map("airlines"),
+            airports: grid.map("airports"),
+            hours: grid.map("hours"),
+            carrier_days: grid.map("carrier-days"),
+            anomalies: grid.map("anomalies"),
+        }
+    }
+
+    /// Writes what the job looks up.
+    pub(crate) async fn load(&self, data: &Data) -> Result<()> {
+        self.planes.put_all(data.planes.iter().map(|(tailnum, plane)| (tailnum, plane))).await?;
+        self.airlines.put_all(data.airlines.iter().map(|(code, name)| (code, name))).await?;
+        self.airports.put_all(data.airports.iter().map(|(code, name)| (code, name))).await
+    }
+}
+
+/// Looks keys up in a map.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookup<V>(pub(crate) Map<String, V>);
+
+impl<V: GridData + Clone> MapLookup<String, V> for Lookup<V> {
+    type Lookup = OpFuture<Option<V>>;
+
+    fn look_up(&self, key: &String) -> Self::Lookup {
+        self.0.get(key).into_future()
+    }
+}
+
+/// Writes results to a map, several at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct MapSink<R>(pub(crate) Map<ResultKey, R>);
+
+/// Writes of one worker under way.
+const IN_FLIGHT_MAX: usize = 256;
+
+pub(crate) struct MapWriter<R> {
+    map: Map<ResultKey, R>,
+    in_flight: VecDeque<OpFuture<()>>,
+}
+
+impl<R: Row + GridData> Sink<R> for MapSink<R> {
+    type Writer = MapWriter<R>;
+
+    fn name(&self) -> String {
+        format!("map {}", self.0.name())
+    }
+
+    fn open(&mut self, _: usize) -> Result<MapWriter<R>> {
+        Ok(MapWriter { map: self.0.clone(), in_flight: VecDeque::new() })
+    }
+}
+
+impl<R: Row + GridData> SinkWriter<R> for MapWriter<R> {
+    fn has_room(&self) -> bool {
+        self.in_flight.len() < IN_FLIGHT_MAX
+    }
+
+    fn write(&mut self, row: R, _: i64) -> Result<()> {
+        let (group, window_start) = row.key();
+        let write = self.map.set(&(group.to_owned(), window_start), &row);
+        self.in_flight.push_back(write.into_future());
+        Ok(())
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+        while let Some(write) = self.in_flight.front_mut()
+            && let Poll::Ready(written) = Pin::new(write).poll(cx)
+        {
+            written?;
+            self.in_flight.pop_front();
+        }
+        Ok(self.in_flight.is_empty())
+    }
+}
