@@ -13,6 +13,8 @@ pub const KEY_BYTES_MAX: usize = 64 << 10;
 pub const VALUE_BYTES_MAX: usize = 32 << 20;
 /// Largest frame on the wire, in bytes after the length field.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
+/// Operations that one client, or one process with an embedded member, may have waiting.
+pub const OUTSTANDING_MAX: usize = 65_536;
 /// Structures that a cluster can have; their ids are never used again.
 pub const STRUCTURES_MAX: usize = 65_536;
 /// Bytes of remembered answers that one session may have in one partition. A session that does not

@@ -1,0 +1,98 @@
+//! The client.
+
+use crate::builder::Builder;
+use crate::invoke::Remote;
+use crate::io;
+use crate::link::Link;
+use grid_core::error::{Error, Kind, Result};
+use grid_core::handle::Grid;
+use grid_core::wire::control::{Control, ControlReply};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// A thin client of a grid. It derefs to the [`Grid`] that programs work with. Dropping it fails what is
+/// under way; [`Client::shutdown`] ends the session too.
+#[derive(Debug)]
+pub struct Client {
+    link: Arc<Link>,
+    grid: Grid,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Client {
+    /// A client of the cluster `dev` at `127.0.0.1:5701`, unless told otherwise.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) async fn connect(builder: Builder) -> Result<Self> {
+        let (ready, connected) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("grid-client".into())
+            .spawn(move || io::run(builder, ready))
+            .map_err(|error| Error::with(Kind::Io, error.to_string()))?;
+        let ended = |_| Error::with(Kind::Internal, "the client's thread has ended");
+        let link = connected.await.map_err(ended)??;
+        let grid = Grid::new(Arc::new(Remote(Arc::clone(&link))));
+        Ok(Client { link, grid, thread: Some(thread) })
+    }
+
+    /// The grid, to be cloned and kept.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        self.grid.clone()
+    }
+
+    /// What the member says of itself and its cluster: one JSON object.
+    ///
+    /// # Errors
+    /// `Timeout`, `Disconnected`, `Closed`.
+    pub async fn status(&self) -> Result<String> {
+        match self.link.call(Control::Status).await? {
+            ControlReply::Status(json) => Ok(json),
+            other => Err(Error::with(Kind::Malformed, format!("the member answered {other:?}"))),
+        }
+    }
+
+    /// Operations of this client without an answer.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.link.state.lock().window.open()
+    }
+
+    /// Ends the session with all it holds, then the client. Operations that are under way fail.
+    pub async fn shutdown(mut self) {
+        // If the member cannot be reached, the session ends there by its timeout.
+        let _ = self.link.call(Control::CloseSession).await;
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.link.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the client's thread has panicked");
+        }
+    }
+}
+
+impl std::ops::Deref for Client {
+    type Target = Grid;
+
+    fn deref(&self) -> &Grid {
+        &self.grid
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.end();
+        }
+    }
+}
+
+/// What the client's thread hands over once it is connected.
+pub(crate) type Ready = oneshot::Sender<Result<Arc<Link>>>;

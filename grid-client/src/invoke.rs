@@ -1,0 +1,92 @@
+//! The way from handles to the members.
+
+use crate::link::Link;
+use grid_core::control::StructureKind;
+use grid_core::error::{Error, Kind, Result};
+use grid_core::handle::{BoxFuture, Call, Invoke, Mailbox, Started, Token};
+use grid_core::ids::{PartitionId, StructureId};
+use grid_core::wire::control::{Control, ControlReply};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+/// See the module documentation.
+#[derive(Debug)]
+pub(crate) struct Remote(pub(crate) Arc<Link>);
+
+impl Invoke for Remote {
+    fn partitions(&self) -> u16 {
+        self.0.partitions
+    }
+
+    fn life(&self) -> u32 {
+        self.0.life()
+    }
+
+    fn start(&self, call: &Call<'_>, _reply: &mut Vec<u8>) -> Started {
+        match self.0.begin(call) {
+            Ok(token) => Started::Waiting(token),
+            Err(error) => Started::Ready(Err(error)),
+        }
+    }
+
+    fn poll(&self, token: Token, cx: &mut Context<'_>, reply: &mut Vec<u8>) -> Poll<Result<()>> {
+        self.0.state.lock().window.poll(token, cx, reply)
+    }
+
+    fn forget(&self, token: Token) {
+        self.0.state.lock().window.forget(token);
+    }
+
+    fn declare(&self, name: &str, kind: StructureKind) -> BoxFuture<Result<StructureId>> {
+        let (link, name) = (Arc::clone(&self.0), name.to_owned());
+        Box::pin(async move {
+            match link.call(Control::Declare { name: name.clone(), kind }).await? {
+                ControlReply::Declared { structure, .. } => {
+                    link.state.lock().names.insert(structure, (name, kind));
+                    Ok(structure)
+                }
+                other => Err(unexpected(&other)),
+            }
+        })
+    }
+
+    fn subscribe(
+        &self,
+        structure: StructureId,
+        partition: PartitionId,
+        items_max: usize,
+    ) -> BoxFuture<Result<Arc<Mailbox>>> {
+        let link = Arc::clone(&self.0);
+        Box::pin(async move {
+            let mailbox = Arc::new(Mailbox::new(items_max));
+            let number = {
+                let mut state = link.state.lock();
+                let unknown = || Error::with(Kind::UnknownStructure, format!("structure {structure}"));
+                let name = state.names.get(&structure).cloned().ok_or_else(unknown)?;
+                state.subscriptions.add(structure, partition, name, Arc::clone(&mailbox))
+            };
+            let weak = Arc::downgrade(&link);
+            mailbox.on_leave(move || unsubscribe(&weak, number));
+            let message = Control::Subscribe { structure, partition, subscription: number };
+            if let Err(error) = link.call(message).await {
+                link.state.lock().subscriptions.remove(number);
+                return Err(error);
+            }
+            Ok(mailbox)
+        })
+    }
+}
+
+fn unsubscribe(link: &Weak<Link>, number: u64) {
+    let Some(link) = link.upgrade() else { return };
+    let mut state = link.state.lock();
+    if state.subscriptions.remove(number) {
+        state.send_quietly(&Control::Unsubscribe { subscription: number });
+        drop(state);
+        link.kick.notify_one();
+    }
+}
+
+fn unexpected(reply: &ControlReply) -> Error {
+    Error::with(Kind::Malformed, format!("the member answered {reply:?}"))
+}

@@ -1,0 +1,77 @@
+//! Counts that metrics and status show. Each core counts on its own line where it is hot.
+
+use grid_core::error::Kind;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// A number that goes up.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Gauge(AtomicI64);
+
+impl Gauge {
+    #[inline]
+    pub(crate) fn add(&self, n: i64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        u64::try_from(self.0.load(Relaxed)).unwrap_or(0)
+    }
+}
+
+/// Number of kinds of errors, with room for more.
+const KINDS: usize = 32;
+
+/// All counts of a member.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Operations that read, of connections.
+    pub(crate) reads: Counter,
+    /// Operations that write, of connections.
+    pub(crate) writes: Counter,
+    /// Open connections.
+    pub(crate) connections: Gauge,
+    /// Connections accepted.
+    pub(crate) accepted: Counter,
+    /// Connections refused or ended for a fault of the other side.
+    pub(crate) offenders: Counter,
+    /// Replies that wait for a backup.
+    pub(crate) parked: Gauge,
+    refused: [AtomicU64; KINDS],
+}
+
+impl Counters {
+    /// Counts an operation that was refused.
+    pub(crate) fn refuse(&self, kind: Kind) {
+        if let Some(count) = self.refused.get(kind as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Operations refused, by kind, where there were any.
+    pub(crate) fn refused(&self) -> Vec<(Kind, u64)> {
+        let counts = self.refused.iter().enumerate();
+        counts
+            .filter_map(|(code, count)| {
+                let count = count.load(Relaxed);
+                (count > 0).then(|| (Kind::from_code(u8::try_from(code).unwrap_or(0)), count))
+            })
+            .collect()
+    }
+}

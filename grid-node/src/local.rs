@@ -1,0 +1,198 @@
+//! The handles of an embedded member: operations run on the caller's thread, under the partition's
+//! lock, without a hop. Only what waits for a backup gets a slot and a waker.
+
+use crate::cell::{ReplyTo, Reply, Submitted, Target};
+use crate::shared::Shared;
+use grid_core::control::StructureKind;
+use grid_core::error::{Error, Kind, Result};
+use grid_core::handle::{BoxFuture, Call, Invoke, Mailbox, Started, Token};
+use grid_core::ids::{PartitionId, StructureId};
+use grid_core::limits::OUTSTANDING_MAX;
+use grid_core::op::Op;
+use grid_core::partition::Request;
+use grid_core::store::hash64;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+/// Operations of this process that wait for their gate.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    state: Mutex<SlotState>,
+}
+
+#[derive(Debug, Default)]
+struct SlotState {
+    next: u64,
+    slots: HashMap<Token, Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    deadline: Instant,
+    waker: Option<Waker>,
+    done: Option<Result<Box<[u8]>>>,
+}
+
+impl Slots {
+    fn is_full(&self) -> bool {
+        self.state.lock().slots.len() >= OUTSTANDING_MAX
+    }
+
+    fn open(&self, deadline: Instant) -> Token {
+        let mut state = self.state.lock();
+        state.next += 1;
+        let token = Token(state.next);
+        state.slots.insert(token, Slot { deadline, waker: None, done: None });
+        token
+    }
+
+    /// Hands an operation its answer.
+    pub(crate) fn complete(&self, token: Token, result: Result<Box<[u8]>>) {
+        let waker = match self.state.lock().slots.get_mut(&token) {
+            Some(slot) => {
+                slot.done.get_or_insert(result);
+                slot.waker.take()
+            }
+            None => None,
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, token: Token, cx: &mut Context<'_>, reply: &mut Vec<u8>) -> Poll<Result<()>> {
+        let mut state = self.state.lock();
+        let Some(slot) = state.slots.get_mut(&token) else {
+            return Poll::Ready(Err(Error::with(Kind::Invalid, "an operation that is not waiting")));
+        };
+        let Some(done) = slot.done.take() else {
+            slot.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        state.slots.remove(&token);
+        Poll::Ready(done.map(|answer| reply.extend_from_slice(&answer)))
+    }
+
+    fn forget(&self, token: Token) {
+        self.state.lock().slots.remove(&token);
+    }
+
+    /// Ends the waiting of operations whose deadline is over, or of all.
+    pub(crate) fn expire(&self, now: Option<Instant>) {
+        let over: Vec<Token> = {
+            let state = self.state.lock();
+            let over = |slot: &Slot| slot.done.is_none() && now.is_none_or(|now| slot.deadline <= now);
+            state.slots.iter().filter(|(_, slot)| over(slot)).map(|(token, _)| *token).collect()
+        };
+        for token in over {
+            let error = match now {
+                Some(_) => Error::with(Kind::Timeout, "a backup has not acknowledged in time"),
+                None => Error::with(Kind::Closed, "the member was shut down"),
+            };
+            self.complete(token, Err(error.maybe_applied()));
+        }
+    }
+}
+
+/// The way from handles into the member of this process.
+#[derive(Debug)]
+pub(crate) struct Local {
+    shared: Arc<Shared>,
+}
+
+impl Local {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Local { shared }
+    }
+
+    #[inline]
+    fn run(&self, call: &Call<'_>, reply: &mut Vec<u8>) -> Result<Option<Token>> {
+        let shared = &*self.shared;
+        shared.check_open()?;
+        let op = Op::decode(call.code as u8, call.body)?;
+        let cell = shared.cell(call.partition)?;
+        if shared.links.any() && shared.slots.is_full() {
+            return Err(Error::with(Kind::Overloaded, "too many operations of this process wait for backups"));
+        }
+        let hash = op.key().map_or(0, |key| hash64(key.blob.payload, shared.env.seed));
+        let request = Request { structure: call.structure, op, stamp: None, hash };
+        let mut token = None;
+        let seal = |_: &mut Vec<u8>, _: usize, waits: bool| {
+            waits.then(|| {
+                let deadline = Instant::now() + call.timeout.unwrap_or(shared.settings.operation_timeout);
+                ReplyTo::Local(*token.insert(shared.slots.open(deadline)))
+            })
+        };
+        let at = reply.len();
+        match cell.submit(shared, &request, || true, Reply { out: reply, at, seal }) {
+            Submitted::Answered => Ok(None),
+            Submitted::Parked => Ok(token),
+            Submitted::Refused(error) => {
+                shared.counters.refuse(error.kind());
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Invoke for Local {
+    fn partitions(&self) -> u16 {
+        self.shared.settings.partitions
+    }
+
+    fn life(&self) -> u32 {
+        1
+    }
+
+    #[inline]
+    fn start(&self, call: &Call<'_>, reply: &mut Vec<u8>) -> Started {
+        match self.run(call, reply) {
+            Ok(None) => Started::Ready(Ok(())),
+            Ok(Some(token)) => Started::Waiting(token),
+            Err(error) => Started::Ready(Err(error)),
+        }
+    }
+
+    fn poll(&self, token: Token, cx: &mut Context<'_>, reply: &mut Vec<u8>) -> Poll<Result<()>> {
+        self.shared.slots.poll(token, cx, reply)
+    }
+
+    fn forget(&self, token: Token) {
+        self.shared.slots.forget(token);
+    }
+
+    fn declare(&self, name: &str, kind: StructureKind) -> BoxFuture<Result<StructureId>> {
+        let declared = self.shared.check_open().and_then(|()| self.shared.control.declare(name, kind));
+        Box::pin(std::future::ready(declared.map(|(id, _)| id)))
+    }
+
+    fn subscribe(
+        &self,
+        structure: StructureId,
+        partition: PartitionId,
+        items_max: usize,
+    ) -> BoxFuture<Result<Arc<Mailbox>>> {
+        let mailbox = Arc::new(Mailbox::new(items_max));
+        let subscribe = || -> Result<Arc<Mailbox>> {
+            self.shared.check_open()?;
+            let target = Target::Local(Arc::clone(&mailbox));
+            self.shared.cell(partition)?.subscribe(&self.shared, structure, target)?;
+            self.shared.mailboxes.lock().push(Arc::downgrade(&mailbox));
+            let (shared, weak) = (Arc::downgrade(&self.shared), Arc::downgrade(&mailbox));
+            mailbox.on_leave(move || leave(&shared, &weak, partition));
+            Ok(mailbox)
+        };
+        Box::pin(std::future::ready(subscribe()))
+    }
+}
+
+fn leave(shared: &Weak<Shared>, mailbox: &Weak<Mailbox>, partition: PartitionId) {
+    if let (Some(shared), Some(mailbox)) = (shared.upgrade(), mailbox.upgrade())
+        && let Ok(cell) = shared.cell(partition)
+    {
+        cell.unsubscribe(&Target::Local(mailbox));
+    }
+}

@@ -1,0 +1,28 @@
+//! The numbers that a member runs with: what is left of the configuration once it is checked.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// See the module documentation.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) cluster: String,
+    pub(crate) name: String,
+    pub(crate) bind: SocketAddr,
+    pub(crate) partitions: u16,
+    /// Threads that serve connections and run jobs.
+    pub(crate) cores: usize,
+    /// Bytes that all structures may hold.
+    pub(crate) memory_budget: u64,
+    pub(crate) huge_pages: bool,
+    pub(crate) frame_bytes_max: usize,
+    pub(crate) connections_max: usize,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) session_timeout: Duration,
+    pub(crate) operation_timeout: Duration,
+    /// Bytes of events that wait for a slow subscriber before it misses some.
+    pub(crate) subscriber_bytes_max: usize,
+    pub(crate) hash_seed: u64,
+    /// Tells one life of the data from another.
+    pub(crate) life: u64,
+}

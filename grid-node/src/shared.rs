@@ -1,0 +1,150 @@
+//! What all threads of a member share.
+
+use crate::cell::{Cell, partition_at};
+use crate::clock::WallClock;
+use crate::control::ControlLog;
+use crate::counters::Counters;
+use crate::link::Links;
+use crate::local::Slots;
+use crate::outbox::Outbox;
+use crate::sessions::Sessions;
+use crate::settings::Settings;
+use grid_core::error::{Error, Kind, Result};
+use grid_core::handle::Mailbox;
+use grid_core::ids::{MemberId, PartitionId};
+use grid_core::partition::{Env, Partition};
+use grid_core::store::{Ledger, Pool, PoolConfig};
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+/// See the module documentation.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) env: Env,
+    pub(crate) clock: WallClock,
+    pub(crate) control: ControlLog,
+    /// Tells this life of the data from others.
+    pub(crate) life: u64,
+    pub(crate) member: MemberId,
+    pub(crate) started: Instant,
+    pub(crate) sessions: Sessions,
+    pub(crate) links: Links,
+    pub(crate) slots: Slots,
+    pub(crate) counters: Counters,
+    /// Outboxes of the open connections, by a number of their own.
+    pub(crate) connections: Mutex<HashMap<u64, Arc<Outbox>>>,
+    /// Mailboxes of subscribers in this process, to be closed with the member.
+    pub(crate) mailboxes: Mutex<Vec<Weak<Mailbox>>>,
+    next_connection: AtomicU64,
+    cells: Box<[Cell]>,
+    closed: AtomicBool,
+    draining: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Settings, control: ControlLog, member: MemberId) -> Result<Self> {
+        let ledger = Arc::new(Ledger::new(settings.memory_budget));
+        // Address space costs nothing; twice the budget leaves room for what is not full yet.
+        let reserve_bytes = settings.memory_budget.saturating_mul(2).max(1 << 30);
+        let config = PoolConfig { reserve_bytes, huge_pages: settings.huge_pages, ..PoolConfig::default() };
+        let pool = Pool::new(&config, Arc::clone(&ledger))
+            .map_err(|e| Error::with(Kind::OutOfMemory, e.to_string()))?;
+        let env = Env { pool, ledger, seed: settings.hash_seed };
+        let cell = |n| Cell::new(Partition::new(partition_at(n), env.clone()));
+        let cells = (0..usize::from(settings.partitions)).map(cell).collect();
+        Ok(Shared {
+            sessions: Sessions::new(settings.session_timeout),
+            env,
+            clock: WallClock,
+            control,
+            life: settings.life,
+            member,
+            started: Instant::now(),
+            links: Links::new(settings.partitions),
+            slots: Slots::default(),
+            counters: Counters::default(),
+            connections: Mutex::default(),
+            mailboxes: Mutex::default(),
+            next_connection: AtomicU64::new(0),
+            cells,
+            closed: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            settings,
+        })
+    }
+
+    /// The cell of a partition.
+    #[inline]
+    pub(crate) fn cell(&self, partition: PartitionId) -> Result<&Cell> {
+        self.cells.get(usize::from(partition.0)).ok_or_else(|| {
+            let text = format!("partition {partition} of {}", self.cells.len());
+            Error::with(Kind::Malformed, text)
+        })
+    }
+
+    /// All cells in the order of their partitions.
+    pub(crate) fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+
+    /// Refuses what comes after the shutdown.
+    #[inline]
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::with(Kind::Closed, "the member was shut down"));
+        }
+        Ok(())
+    }
+
+    /// Takes no new connections; those that are there end once nothing of theirs is under way.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        for outbox in self.connections.lock().values() {
+            outbox.nudge();
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Gives a connection its number.
+    pub(crate) fn register(&self, outbox: &Arc<Outbox>) -> u64 {
+        let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
+        self.connections.lock().insert(number, Arc::clone(outbox));
+        number
+    }
+
+    /// Ends everything that still waits.
+    pub(crate) fn close(&self) {
+        self.drain();
+        self.closed.store(true, Ordering::Release);
+        self.slots.expire(None);
+        for mailbox in self.mailboxes.lock().drain(..).filter_map(|weak| weak.upgrade()) {
+            mailbox.close();
+        }
+    }
+
+    /// Ends a session: nobody can use it from now on, and every partition forgets it.
+    pub(crate) fn end_session(&self, session: grid_core::ids::SessionId) {
+        if self.control.expire_session(session) {
+            self.sessions.remove(session);
+            let all = (0..self.cells.len()).map(partition_at).map(|p| (p, session));
+            self.sessions.to_forget.lock().extend(all);
+        }
+    }
+
+    /// Has the partitions forget ended sessions; what has no room in a ring now is tried again.
+    pub(crate) fn forget_sessions(&self) {
+        let todo = std::mem::take(&mut *self.sessions.to_forget.lock());
+        let left = todo.into_iter().filter(|(partition, session)| {
+            self.cell(*partition).is_ok_and(|cell| !cell.expire_session(self, *session))
+        });
+        let left: Vec<_> = left.collect();
+        self.sessions.to_forget.lock().extend(left);
+    }
+}

@@ -1,0 +1,5 @@
+//! Placeholder.
+use crate::shared::Shared;
+pub(crate) fn json(shared: &Shared) -> String {
+    format!("{{\"member\":{}}}", shared.member)
+}
