@@ -3,6 +3,7 @@
 use crate::csv::{self, Report};
 use crate::time::Utc;
 use grid_core::GridData;
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,12 +60,13 @@ impl Data {
                     "" | "NA" => None,
                     seats => u32::try_from(integer("seats", seats, 0, i32::MAX)?).ok(),
                 };
-                planes.push((present("tailnum", tailnum)?, Plane { seats }));
+                planes.push((present("tailnum", tailnum)?.to_owned(), Plane { seats }));
                 Ok(())
             })?;
         let pair = |folder, name, columns: [&'static str; 2], pairs: &mut Vec<(String, String)>| {
             csv::read(folder, name, columns, |[key, value]| {
-                pairs.push((present(columns[0], key)?, present(columns[1], value)?));
+                let (key, value) = (present(columns[0], key)?, present(columns[1], value)?);
+                pairs.push((key.to_owned(), value.to_owned()));
                 Ok(())
             })
         };
@@ -100,9 +102,9 @@ fn departures(folder: &Path) -> Result<(Vec<Departure>, u64, Report), csv::Error
         "minute",
         "time_hour",
     ];
-    let (mut departures, mut skipped) = (Vec::new(), 0);
+    let (mut departures, mut skipped, mut names) = (Vec::new(), 0, Names::default());
     let report = csv::read(folder, "flights", COLUMNS, |row| {
-        match departure(row)? {
+        match departure(row, &mut names)? {
             Some(departure) => departures.push(departure),
             None => skipped += 1,
         }
@@ -117,7 +119,7 @@ fn departures(folder: &Path) -> Result<(Vec<Departure>, u64, Report), csv::Error
 type Scheduled = ((i32, i32, i32), Departure);
 
 /// A row as a departure; none if it did not depart or not arrive.
-fn departure(row: [&str; 11]) -> Result<Option<Scheduled>, String> {
+fn departure(row: [&str; 11], names: &mut Names) -> Result<Option<Scheduled>, String> {
     let [
         year,
         month,
@@ -148,18 +150,33 @@ fn departure(row: [&str; 11]) -> Result<Option<Scheduled>, String> {
     let time = hour
         .plus_minutes(i64::from(minute) + i64::from(delay))
         .ok_or_else(|| format!("dep_delay is out of range: {}", shown(dep_delay)))?;
-    let tailnum = if is_missing(tailnum) { "" } else { tailnum }.into();
+    let tailnum = names.get(if is_missing(tailnum) { "" } else { tailnum });
     let (carrier, origin) =
-        (present("carrier", carrier)?.into(), present("origin", origin)?.into());
+        (names.get(present("carrier", carrier)?), names.get(present("origin", origin)?));
     Ok(Some((day, Departure { time, delay, carrier, origin, tailnum })))
+}
+
+/// Codes and tail numbers, of which few are different: each is held once.
+#[derive(Default)]
+struct Names(HashSet<Arc<str>>);
+
+impl Names {
+    fn get(&mut self, name: &str) -> Arc<str> {
+        if let Some(name) = self.0.get(name) {
+            return Arc::clone(name);
+        }
+        let name: Arc<str> = name.into();
+        self.0.insert(Arc::clone(&name));
+        name
+    }
 }
 
 fn is_missing(value: &str) -> bool {
     matches!(value, "" | "NA")
 }
 
-fn present(column: &str, value: &str) -> Result<String, String> {
-    if is_missing(value) { Err(format!("{column} is missing")) } else { Ok(value.to_owned()) }
+fn present<'a>(column: &str, value: &'a str) -> Result<&'a str, String> {
+    if is_missing(value) { Err(format!("{column} is missing")) } else { Ok(value) }
 }
 
 /// A whole number; `12.0` is one too, as programs write it that know no missing integers.
@@ -197,15 +214,19 @@ mod tests {
     const ROW: [&str; 11] =
         ["2013", "1", "1", "517", "2", "11", "UA", "N14228", "EWR", "15", "2013-01-01T10:00:00Z"];
 
+    fn read(row: [&str; 11]) -> Result<Option<Scheduled>, String> {
+        departure(row, &mut Names::default())
+    }
+
     fn with(column: usize, value: &'static str) -> Result<Option<Scheduled>, String> {
         let mut row = ROW;
         row[column] = value;
-        departure(row)
+        read(row)
     }
 
     #[test]
     fn a_departure_leaves_at_its_hour_and_minute_and_delay() {
-        let (day, departure) = departure(ROW).unwrap().unwrap();
+        let (day, departure) = read(ROW).unwrap().unwrap();
         assert_eq!(day, (2013, 1, 1));
         assert_eq!(departure.time.to_string(), "2013-01-01T10:17:00Z");
         assert_eq!((departure.delay, &*departure.tailnum), (2, "N14228"));
@@ -223,7 +244,7 @@ mod tests {
         }
         let mut row = ROW;
         (row[3], row[10]) = ("NA", "nonsense");
-        assert_eq!(departure(row), Ok(None));
+        assert_eq!(read(row), Ok(None));
     }
 
     #[test]
@@ -283,10 +304,10 @@ mod tests {
 
     #[test]
     fn the_lag_grows_only_for_data_out_of_order_by_more() {
-        let hours = |hours| Duration::from_secs(hours * 3600);
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
         let at = |hour: i64| Departure {
             time: Utc(0).plus_minutes(hour * 60).unwrap(),
-            ..departure(ROW).unwrap().unwrap().1
+            ..read(ROW).unwrap().unwrap().1
         };
         assert_eq!(lag(&[]), LAG);
         assert_eq!(lag(&[at(25), at(0), at(30), at(6)]), hours(25));

@@ -18,7 +18,9 @@ mod time;
 use args::Args;
 use clap::Parser;
 use data::Data;
+use grid_client::Client;
 use grid_core::{Grid, block_on};
+use grid_node::Member;
 use grid_stream::{Config, Job, JobError, JobHandle};
 use maps::{Lookup, MapSink, Maps};
 use results::Results;
@@ -29,6 +31,9 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// Member and client must agree on it.
+const CLUSTER: &str = "flights";
 
 /// How often the progress bar is drawn.
 const FRAME: Duration = Duration::from_millis(50);
@@ -48,13 +53,15 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     terminal::print(&summary::input(&data))?;
     let events = data.departures.len();
 
-    let cluster = cluster::Cluster::start()?;
-    let took = run_job(&cluster.member(), data, args.workers)?;
+    let member = Member::builder().cluster(CLUSTER).start_blocking()?;
+    let took = run_job(&member, data, args.workers)?;
 
     // Everything from here on is read back over the network, as another program would.
-    let client = Maps::of(&cluster.client()?);
-    let mut results = block_on(Results::read(&client))?;
-    let airports = block_on(summary::airport_names(&client, &results))?;
+    let address = member.address().to_string();
+    let client = block_on(Client::builder().cluster(CLUSTER).address(address).connect())?;
+    let maps = Maps::of(&client);
+    let results = block_on(Results::read(&maps))?;
+    let airports = block_on(summary::airport_names(&maps, &results))?;
     results.write(&args.out)?;
     terminal::print(&summary::results(&results, &airports))?;
     terminal::print(&summary::end(&args.out, events, took))?;

@@ -180,7 +180,7 @@ mod tests {
     fn the_chart_weighs_hours_by_their_flights() {
         let hour = |day: i64, delay, flights| Hour {
             origin: "EWR".to_owned(),
-            window_start: Utc(day * crate::time::DAY + 5 * crate::time::HOUR),
+            window_start: Utc(0).plus_minutes((day * 24 + 5) * 60).unwrap(),
             flights,
             delay,
             seats: 0,
