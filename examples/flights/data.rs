@@ -33,7 +33,7 @@ pub(crate) struct Plane {
 }
 
 /// All that is in a data directory; keys are not yet unique, the last one counts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Data {
     /// In the order in which they are fed: by the day of the schedule, within a day as in the file.
     pub(crate) departures: Vec<Departure>,

@@ -106,3 +106,60 @@ impl<R: Row + GridData> SinkWriter<R> for MapWriter<R> {
         Ok(self.in_flight.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::sorted;
+    use grid_core::block_on;
+    use grid_node::Member;
+    use grid_node::test_backup::{Acks, TestBackup};
+    use std::task::Waker;
+
+    fn anomaly(hour: i64) -> Anomaly {
+        let window_start = Utc(hour * 3_600_000);
+        Anomaly { origin: "EWR".to_owned(), window_start, mean: 9.0, expected: 1.0, sigma: 2.0 }
+    }
+
+    #[test]
+    fn the_sink_is_done_when_every_write_is_acknowledged() {
+        let backup = TestBackup::new(Acks::Held);
+        let member = Member::builder().test_backup(backup.clone()).start_blocking().unwrap();
+        let maps = Maps::of(&member);
+        let mut writer = MapSink(maps.anomalies.clone()).open(0).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+
+        let mut rows = Vec::new();
+        while writer.has_room() {
+            rows.push(anomaly(rows.len() as i64));
+            writer.write(rows[rows.len() - 1].clone(), 0).unwrap();
+        }
+        assert_eq!(rows.len(), IN_FLIGHT_MAX);
+        assert!(!writer.poll(&mut cx).unwrap(), "nothing is acknowledged");
+
+        backup.set(Acks::AtOnce);
+        backup.release();
+        while !writer.poll(&mut cx).unwrap() {
+            std::thread::yield_now();
+        }
+        assert!(writer.has_room());
+        assert_eq!(sorted(block_on(maps.anomalies.values().all()).unwrap()), rows);
+    }
+
+    #[test]
+    fn lookups_find_what_was_loaded_and_the_last_of_a_key_counts() {
+        let member = Member::builder().start_blocking().unwrap();
+        let maps = Maps::of(&member);
+        let plane = |tailnum: &str, seats| (tailnum.to_owned(), Plane { seats });
+        let data = Data {
+            planes: vec![plane("N1", None), plane("N2", Some(2)), plane("N1", Some(55))],
+            ..Data::default()
+        };
+        block_on(maps.load(&data)).unwrap();
+        let find =
+            |tailnum: &str| block_on(Lookup(maps.planes.clone()).look_up(&tailnum.to_owned()));
+        assert_eq!(find("N1").unwrap(), Some(Plane { seats: Some(55) }));
+        assert_eq!(find("N2").unwrap(), Some(Plane { seats: Some(2) }));
+        assert_eq!(find("").unwrap(), None);
+    }
+}
