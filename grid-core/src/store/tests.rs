@@ -357,7 +357,7 @@ fn it_grows_and_shrinks_without_losing_anything() {
     assert!(most_tables > 0, "it grows in steps");
     let (full, buckets) = (store.bytes(), store.index.buckets().0);
     for n in 0..MANY {
-        assert_eq!(get(&store, &n.to_le_bytes()).unwrap().seq(), n.into());
+        assert_eq!(get(&store, &n.to_le_bytes()).unwrap().seq(), u64::from(n));
     }
     for n in 0..MANY - 50 {
         assert!(remove(&mut store, &n.to_le_bytes()));
