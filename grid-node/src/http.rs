@@ -223,7 +223,9 @@ mod tests {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(request).await.unwrap();
         let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await; // a reset ends it as well
+        // A reset ends it as well; for ever would be a hanging test.
+        let read = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer));
+        let _ = read.await.expect("the server must end the connection");
         String::from_utf8(answer).unwrap()
     }
 
