@@ -1,4 +1,5 @@
 //! The binary `grid` from outside: what scripts rely on.
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
