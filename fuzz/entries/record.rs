@@ -2,7 +2,6 @@
 //! refused, and the backup goes on working. (A mutated record that is still well formed is applied: the
 //! links between members are trusted to deliver what was sent.)
 
-use grid_core::{Kind, PartitionId};
 use grid_core::control::{MapConfig, QueueConfig, StructureConfig};
 use grid_core::data::{Blob, TypeTag};
 use grid_core::ids::{MemberId, Millis, RequestId, Seq, SessionId, StructureId};
@@ -11,6 +10,7 @@ use grid_core::partition::{Env, Outcome, Partition, Request, Stamp};
 use grid_core::store::{Ledger, Pool, PoolConfig, hash64};
 use grid_core::time::ManualClock;
 use grid_core::wire::bytes::KeyRef;
+use grid_core::{Kind, PartitionId};
 use std::sync::{Arc, OnceLock};
 
 fn partition() -> Partition {
@@ -105,7 +105,10 @@ fn backup(records: &[u8]) {
     if !refused && rest.is_empty() {
         // All once more: passed over, unless a higher term has come since.
         let again = partition.replicate(records, Seq(0));
-        assert!(again.as_ref().is_ok_and(|seq| *seq == last) || again.is_err_and(|e| e.kind() == Kind::NotServing));
+        assert!(
+            again.as_ref().is_ok_and(|seq| *seq == last)
+                || again.is_err_and(|e| e.kind() == Kind::NotServing)
+        );
     }
     partition.set_backups(&[(MemberId(1), last), (MemberId(2), Seq(u64::MAX))]);
     write(&mut partition);

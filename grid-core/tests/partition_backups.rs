@@ -97,7 +97,11 @@ fn a_full_ring_refuses_before_anything_is_done_and_an_empty_one_takes_any_record
     assert!(held <= RING_BYTES_MAX && held + 100_200 > RING_BYTES_MAX, "{held} bytes held");
     rig.overloaded(&Cmd::Put(0, 0, Val { len: 100_000, fill: 3 }, Life::default()));
     rig.overloaded(&Cmd::Remove(0, 0));
-    rig.overloaded(&Cmd::PutAll(0, vec![(1, SMALL), (2, Val { len: 100_000, fill: 1 })], Life::default()));
+    rig.overloaded(&Cmd::PutAll(
+        0,
+        vec![(1, SMALL), (2, Val { len: 100_000, fill: 1 })],
+        Life::default(),
+    ));
     rig.overloaded(&Cmd::Offer(0, Val { len: 100_000, fill: 1 }));
     rig.overloaded(&Cmd::Publish(Val { len: 100_000, fill: 1 }));
     assert!(rig.run(&Cmd::Get(0, 0), None).is_ok(), "reads go on");
@@ -137,7 +141,9 @@ fn an_heir_with_a_backup_behind_shows_nothing_that_backup_lacks_and_sends_it_on(
     // The first backup is promoted, the second has none of this.
     b1.0.set_backups(&[(B2, shared)]);
     assert_eq!((b1.0.last(), b1.0.committed()), (last, shared));
-    for cmd in [Cmd::Get(0, 0), Cmd::Get(0, 1), Cmd::Get(1, 2), Cmd::Get(2, 3), Cmd::Peek(0), Cmd::Size(0)] {
+    for cmd in
+        [Cmd::Get(0, 0), Cmd::Get(0, 1), Cmd::Get(1, 2), Cmd::Get(2, 3), Cmd::Peek(0), Cmd::Size(0)]
+    {
         assert!(b1.gate(&cmd) > shared, "{cmd:?} is answered from what one replica has");
     }
     let retried = b1.run(&Cmd::Remove(0, 1), Some(stamp)).unwrap();
@@ -204,7 +210,13 @@ fn a_key_that_a_clear_took_is_missing_only_once_the_clear_is_committed() {
     let set = rig.set(0, 4, 8).unwrap().0;
     rig.0.set_backups(&[(B1, set)]);
     let clear = rig.gate(&Cmd::Clear(0));
-    for cmd in [Cmd::Get(0, 4), Cmd::Contains(0, 4), Cmd::GetAll(0, vec![5, 4]), Cmd::Delete(0, 4), Cmd::Size(0)] {
+    for cmd in [
+        Cmd::Get(0, 4),
+        Cmd::Contains(0, 4),
+        Cmd::GetAll(0, vec![5, 4]),
+        Cmd::Delete(0, 4),
+        Cmd::Size(0),
+    ] {
         assert_eq!(rig.gate(&cmd), clear, "{cmd:?}");
     }
     assert!(rig.0.committed() < clear && rig.0.acknowledge(B1, clear));
@@ -229,7 +241,8 @@ fn an_access_moves_the_end_of_an_entry_for_those_who_count_entries_too() {
 #[test]
 fn entries_beyond_the_budget_are_written_all_or_none() {
     let mut rig = Rig::new(256 << 10);
-    let fit = Cmd::PutAll(0, (0..20).map(|k| (k, Val { len: 4000, fill: 0 })).collect(), Life::default());
+    let fit =
+        Cmd::PutAll(0, (0..20).map(|k| (k, Val { len: 4000, fill: 0 })).collect(), Life::default());
     rig.gate(&fit);
     let before = rig.state();
     let more = (0..20).map(|k| (k, Val { len: 20_000, fill: 0 })).collect();

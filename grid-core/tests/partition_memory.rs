@@ -6,7 +6,7 @@
 #[allow(dead_code)]
 mod commands;
 
-use commands::{Cmd, KEYS, MAPS, QUEUES, SEED, Val, cmd, env, key, map, partition, queue};
+use commands::{Cmd, KEYS, MAPS, QUEUES, SEED, Val, cmd, env, partition};
 use grid_core::Kind;
 use grid_core::error::Applied;
 use grid_core::ids::{MemberId, Millis, RequestId, Seq, SessionId};
@@ -194,11 +194,8 @@ fn answers_that_have_to_be_remembered_are_admitted_too() {
     // Overwriting takes no room, but each remembers the value before; three of them are kept.
     let refused = loop {
         rig.request += 1;
-        let stamp = Stamp {
-            session: SessionId(2),
-            request: RequestId(rig.request),
-            floor: RequestId(1),
-        };
+        let stamp =
+            Stamp { session: SessionId(2), request: RequestId(rig.request), floor: RequestId(1) };
         match rig.run(&put, Some(stamp)).0 {
             Outcome::Refused(error) => break error,
             _ => taken += 1,
@@ -208,7 +205,10 @@ fn answers_that_have_to_be_remembered_are_admitted_too() {
     assert_eq!(refused.kind(), Kind::OutOfMemory);
     assert!(rig.env.ledger.used() <= BUDGET);
     assert!(rig.refused(&Cmd::Set(0, 0, Val { len: 100_000, fill: 2 }, Life::default())).is_none());
-    assert!(matches!(rig.stamped(&Cmd::Remove(0, 0)).0, Outcome::Answered(_)), "removing goes through");
+    assert!(
+        matches!(rig.stamped(&Cmd::Remove(0, 0)).0, Outcome::Answered(_)),
+        "removing goes through"
+    );
 }
 
 #[test]
@@ -236,9 +236,16 @@ fn a_pool_without_blocks_refuses_and_forgets_no_expiry() {
     let old = Val { len: 1000, fill: 0 };
     (0..KEYS).for_each(|k| drop(rig.ok(&Cmd::Set(1, k, old, Life::default()))));
     let mut fill = 0;
-    while rig.refused(&Cmd::Set(0, (fill % u64::from(KEYS)) as u8, Val {
-        len: (fill as usize * 37) % 4000, fill: 0,
-    }, Life::default())).is_none() && fill < 5000 {
+    while rig
+        .refused(&Cmd::Set(
+            0,
+            (fill % u64::from(KEYS)) as u8,
+            Val { len: (fill as usize * 37) % 4000, fill: 0 },
+            Life::default(),
+        ))
+        .is_none()
+        && fill < 5000
+    {
         fill += 1;
         let last = rig.partition.last();
         rig.partition.acknowledge(MemberId(1), last);
@@ -307,5 +314,4 @@ fn entries_of_which_only_some_found_a_block_are_no_success_on_retry() {
     drop(others);
     assert!(matches!(rig.run(&cmd, stamp).0, Outcome::Answered(_)), "with room it is done");
     assert_eq!(rig.ok(&Cmd::Size(0)), u64::from(KEYS).to_le_bytes());
-    let _ = (key(0), map(0), queue(0));
 }
