@@ -9,13 +9,12 @@ use crate::job::{Config, Job};
 use crate::pipeline::Pipeline;
 use crate::pipeline::stage::Stage;
 use crate::sources;
-use crate::tasklet::Progress;
+use crate::tasklet::{Progress, StepCx};
 use crate::time::EventTime;
 use grid_core::Result;
 use parking_lot::Mutex;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::task::Context;
 
 /// The stage that a test begins with.
 pub type Input<T> = Stage<T, SourceFlow<Items<T>>>;
@@ -187,7 +186,7 @@ impl<U: Send + 'static> SinkWriter<U> for ReluctantWriter<U> {
         self.room = !self.refuses;
         Ok(())
     }
-    fn poll(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+    fn poll(&mut self, cx: &mut StepCx<'_>) -> Result<bool> {
         if self.room {
             return Ok(true);
         }
