@@ -126,10 +126,11 @@ where
     std::mem::take(&mut *out.lock())
 }
 
-/// Runs a pipeline to its end on the calling thread, its workers in random turns.
+/// Runs a pipeline to its end on the calling thread, its workers in random turns. A worker that has
+/// nothing to do is stepped again only if it is woken.
 ///
 /// # Panics
-/// If no worker makes progress any more before the end.
+/// If all workers are asleep before the end: a wake-up was lost.
 pub fn drive(
     pipeline: Pipeline,
     how: Circumstances,
@@ -143,13 +144,20 @@ pub fn drive(
     };
     let mut job = Job::plan(pipeline, &config)?;
     let mut random = how.seed;
-    let mut idle = 0;
+    let mut asleep = vec![false; job.workers.len()];
     while !job.handle.is_done() {
         random =
             random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let at = usize::try_from(random >> 33).unwrap_or(0) % job.workers.len();
-        idle = if job.workers[at].step() == Progress::Made { 0 } else { idle + 1 };
-        assert!(idle < 10_000, "{how:?}: no progress: {:?}", job.handle.metrics());
+        let worker = &mut job.workers[at];
+        if !asleep[at] || worker.is_notified() {
+            let progress = worker.step();
+            asleep[at] = progress != Progress::Made && worker.deadline().is_none();
+        }
+        let stuck = asleep.iter().all(|asleep| *asleep)
+            && !job.workers.iter().any(|worker| worker.is_notified())
+            && !job.handle.is_done();
+        assert!(!stuck, "{how:?}: all asleep before the end: {:?}", job.handle.metrics());
     }
     job.handle.join().wait()
 }

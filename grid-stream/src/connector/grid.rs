@@ -47,9 +47,9 @@ impl Op {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done>> {
         match self {
             Op::Unit(op) => Pin::new(op).poll(cx).map_ok(|()| Done::Written),
-            Op::Taken(op) => Pin::new(op)
-                .poll(cx)
-                .map_ok(|taken| if taken { Done::Written } else { Done::Full }),
+            Op::Taken(op) => {
+                Pin::new(op).poll(cx).map_ok(|taken| if taken { Done::Written } else { Done::Full })
+            }
         }
     }
 }
