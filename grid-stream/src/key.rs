@@ -108,24 +108,24 @@ mod tests {
     use super::*;
     use grid_core::data::key_hash;
 
-    fn check<K: StreamKey>(key: K) {
-        assert_eq!(key.partition_hash(), key_hash(&key).unwrap());
+    fn check<K: StreamKey>(key: &K) {
+        assert_eq!(key.partition_hash(), key_hash(key).unwrap());
     }
 
     #[test]
     fn keys_go_where_map_entries_go() {
-        check(7u64);
-        check(-7i64);
-        check(7u32);
-        check(-1i32);
-        check(7u16);
-        check(-7i16);
-        check(1u128 << 100);
-        check(-1i128);
-        check(true);
-        check("foo");
-        check("x".repeat(100));
-        check(("EWR".to_string(), 5u8));
+        check(&7u64);
+        check(&-7i64);
+        check(&7u32);
+        check(&-1i32);
+        check(&7u16);
+        check(&-7i16);
+        check(&(1u128 << 100));
+        check(&-1i128);
+        check(&true);
+        check(&"foo");
+        check(&"x".repeat(100));
+        check(&("EWR".to_string(), 5u8));
         assert_eq!(grid_core::partitioning::partition_of("foo".partition_hash(), 271).0, 247);
     }
 }

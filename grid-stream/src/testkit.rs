@@ -9,6 +9,7 @@ use crate::job::{Config, Job};
 use crate::pipeline::Pipeline;
 use crate::pipeline::stage::Stage;
 use crate::sources;
+use crate::tasklet::worker::Worker;
 use crate::tasklet::{Progress, StepCx};
 use crate::time::EventTime;
 use grid_core::Result;
@@ -155,7 +156,7 @@ pub fn drive(
             asleep[at] = progress != Progress::Made && worker.deadline().is_none();
         }
         let stuck = asleep.iter().all(|asleep| *asleep)
-            && !job.workers.iter().any(|worker| worker.is_notified())
+            && !job.workers.iter().any(Worker::is_notified)
             && !job.handle.is_done();
         assert!(!stuck, "{how:?}: all asleep before the end: {:?}", job.handle.metrics());
     }

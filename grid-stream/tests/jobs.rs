@@ -1,4 +1,5 @@
 //! Whole jobs: files in and out, forks and unions, keyed processes, failures, cancelling.
+#![allow(clippy::unwrap_used)]
 
 use flate2::Compression;
 use flate2::write::GzEncoder;

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Key, time, value.
 type Item = (u64, i64, u64);
 
+/// Count and sum of a window.
+type Totals = WindowResult<u64, (u64, u64)>;
+
 const LAG_MS: i64 = 50;
 
 fn ms(n: i64) -> Duration {
@@ -19,7 +22,7 @@ fn ms(n: i64) -> Duration {
 }
 
 /// Sum and count per key and window, computed the slow way.
-fn naive(items: &[Item], size: i64, slide: i64) -> Vec<WindowResult<u64, (u64, u64)>> {
+fn naive(items: &[Item], size: i64, slide: i64) -> Vec<Totals> {
     let mut windows: BTreeMap<(i64, u64), (u64, u64)> = BTreeMap::new();
     for (key, time, value) in items {
         let mut start = time.div_euclid(slide) * slide;
@@ -39,7 +42,7 @@ fn windowed<A: Aggregate<Item, Out = (u64, u64)>>(
     windows: impl Into<Windows>,
     agg: A,
     combining: bool,
-) -> Stage<WindowResult<u64, (u64, u64)>, impl Flow<Out = WindowResult<u64, (u64, u64)>>> {
+) -> Stage<Totals, impl Flow<Out = Totals>> {
     stage
         .with_timestamps(|item| item.1, ms(LAG_MS))
         .key_by(|item| item.0)

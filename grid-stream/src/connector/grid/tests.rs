@@ -25,8 +25,11 @@ struct Local {
     queue_max: u32,
     slow: usize,
     calls: AtomicUsize,
-    waiting: Mutex<HashMap<u64, (bool, Result<Vec<u8>>)>>,
+    /// Whether it was asked for, and the answer.
+    waiting: Mutex<HashMap<u64, Late>>,
 }
+
+type Late = (bool, Result<Vec<u8>>);
 
 impl Local {
     fn grid(slow: usize, queue_max: u32) -> Grid {
@@ -100,10 +103,9 @@ impl Invoke for Local {
         let id = StructureId(u32::try_from(slot).unwrap());
         let config = match kind {
             StructureKind::Map => StructureConfig::Map(MapConfig::default()),
-            StructureKind::Queue => StructureConfig::Queue(QueueConfig {
-                items_max: Some(self.queue_max.into()),
-                ..QueueConfig::default()
-            }),
+            StructureKind::Queue => {
+                StructureConfig::Queue(QueueConfig { items_max: Some(self.queue_max.into()) })
+            }
             StructureKind::Topic => StructureConfig::Topic,
         };
         self.cells.iter().for_each(|cell| cell.lock().declare(id, &config));
