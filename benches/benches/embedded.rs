@@ -87,7 +87,10 @@ impl Ours {
             for n in 0..entries {
                 self.fixed.set(&key(n), &[b'x'; VALUE_BYTES]).await.unwrap();
                 if owned && n < OWNED {
-                    self.owned.set(&key(n), &Bytes::from_static(&[b'x'; VALUE_BYTES])).await.unwrap();
+                    self.owned
+                        .set(&key(n), &Bytes::from_static(&[b'x'; VALUE_BYTES]))
+                        .await
+                        .unwrap();
                 }
             }
         });
@@ -143,7 +146,14 @@ impl Subject for Dash {
 }
 
 /// Nanoseconds per operation and thread.
-fn time(subject: &dyn Subject, what: What, threads: u64, ops: u64, entries: u64, round: u64) -> f64 {
+fn time(
+    subject: &dyn Subject,
+    what: What,
+    threads: u64,
+    ops: u64,
+    entries: u64,
+    round: u64,
+) -> f64 {
     ns_per_op(ops, || {
         std::thread::scope(|scope| {
             for thread in 0..threads {
@@ -155,12 +165,16 @@ fn time(subject: &dyn Subject, what: What, threads: u64, ops: u64, entries: u64,
 
 fn maps(entries: u64, ops: u64, rounds: u64) {
     let dash = Dash::default();
-    (0..entries).for_each(|n| drop(dash.insert(key(n), Bytes::copy_from_slice(&[b'x'; VALUE_BYTES]))));
+    (0..entries)
+        .for_each(|n| drop(dash.insert(key(n), Bytes::copy_from_slice(&[b'x'; VALUE_BYTES]))));
     for (name, grid) in backends() {
         let ours = Ours::new(&grid);
         ours.load(entries, true);
         println!("\n{entries} entries, {name}: ns per operation and thread, median of {rounds}");
-        println!("{:<26}{:>8}{:>9}{:>7}{:>10}{:>9}{:>7}  goal", "", "1 thread", "dashmap", "ratio", "2 threads", "dashmap", "ratio");
+        println!(
+            "{:<26}{:>8}{:>9}{:>7}{:>10}{:>9}{:>7}  goal",
+            "", "1 thread", "dashmap", "ratio", "2 threads", "dashmap", "ratio"
+        );
         for (title, what, goal) in [
             ("get, 100 byte array", What::Get, "1.0"),
             ("get, value on the heap", What::GetOwned, ""),
@@ -226,7 +240,10 @@ fn allocations() {
             COUNTS.store(true, Relaxed);
             ours.run(what, 1, 10_000, 1000);
             COUNTS.store(false, Relaxed);
-            println!("{title:<26}{:>8.3}  goal {goal}", ALLOCATIONS.load(Relaxed) as f64 / 10_000.0);
+            println!(
+                "{title:<26}{:>8.3}  goal {goal}",
+                ALLOCATIONS.load(Relaxed) as f64 / 10_000.0
+            );
         }
     }
 }
@@ -236,7 +253,8 @@ fn memory(subject: &str, entries: u64) {
     let before = resident_bytes();
     let kept: Box<dyn std::any::Any> = if subject == "dashmap" {
         let dash = Dash::default();
-        (0..entries).for_each(|n| drop(dash.insert(key(n), Bytes::copy_from_slice(&[b'x'; VALUE_BYTES]))));
+        (0..entries)
+            .for_each(|n| drop(dash.insert(key(n), Bytes::copy_from_slice(&[b'x'; VALUE_BYTES]))));
         Box::new(dash)
     } else {
         let (_, grid) = backends().into_iter().find(|(name, _)| *name == subject).unwrap();
@@ -265,11 +283,19 @@ fn main() {
         n => vec![n],
     };
     allocations();
-    println!("\nresident bytes per entry of 16 + {VALUE_BYTES} bytes, in a process of its own (goal: at most 145)");
+    println!(
+        "\nresident bytes per entry of 16 + {VALUE_BYTES} bytes, in a process of its own (goal: at most 145)"
+    );
     for entries in &sizes {
-        let ours = backends().into_iter().map(|(name, _)| format!("{name} {}", memory_in_child(name, *entries)));
+        let ours = backends()
+            .into_iter()
+            .map(|(name, _)| format!("{name} {}", memory_in_child(name, *entries)));
         let ours: Vec<String> = ours.collect();
-        println!("{entries:>10} entries: {}, dashmap {}", ours.join(", "), memory_in_child("dashmap", *entries));
+        println!(
+            "{entries:>10} entries: {}, dashmap {}",
+            ours.join(", "),
+            memory_in_child("dashmap", *entries)
+        );
     }
     queues(ops, rounds);
     sizes.iter().for_each(|entries| maps(*entries, ops, rounds));
