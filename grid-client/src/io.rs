@@ -43,7 +43,9 @@ pub(crate) fn run(builder: Builder, ready: Ready) {
         match first(builder).await {
             Ok((mut io, stream)) => {
                 if ready.send(Ok(Arc::clone(&io.link))).is_ok() {
+                    let deadlines = tokio::spawn(keep_deadlines(Arc::clone(&io.link)));
                     io.serve(stream).await;
+                    deadlines.abort();
                 }
             }
             Err(error) => drop(ready.send(Err(error))),
@@ -147,7 +149,6 @@ impl Io {
             loop {
                 tokio::select! {
                     () = &mut pause => break,
-                    () = tokio::time::sleep(TICK) => self.link.expire(Instant::now(), "there is no connection to a member"),
                     () = self.link.kick.notified() => if self.is_closed() { return None },
                 }
             }
@@ -312,7 +313,7 @@ impl Io {
         Ok(used)
     }
 
-    /// Keeps deadlines and the session; ends when the member is silent for too long.
+    /// Keeps the session alive; ends when the member is silent for too long.
     async fn watch(&self) -> Error {
         let timeout = self.builder.heartbeat_timeout;
         let mut asked = Instant::now();
@@ -320,7 +321,6 @@ impl Io {
         loop {
             tokio::time::sleep(TICK).await;
             let now = Instant::now();
-            self.link.expire(now, "the member has not answered in time");
             let mut state = self.link.state.lock();
             let silent = now.saturating_duration_since(state.last_heard);
             if silent > timeout {
@@ -333,6 +333,14 @@ impl Io {
                 self.link.kick.notify_one();
             }
         }
+    }
+}
+
+/// Fails what has waited for too long, whatever the connection is doing.
+async fn keep_deadlines(link: Arc<Link>) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        link.expire(Instant::now());
     }
 }
 

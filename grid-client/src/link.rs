@@ -141,10 +141,14 @@ impl Link {
     }
 
     /// Fails operations and control messages whose deadline is over.
-    pub(crate) fn expire(&self, now: Instant, detail: &str) {
+    pub(crate) fn expire(&self, now: Instant) {
         let mut wakers = Vec::new();
         {
             let mut state = self.state.lock();
+            let detail = match state.socket {
+                Some(_) => "the member has not answered in time",
+                None => "there is no connection to a member",
+            };
             if state.window.next_deadline().is_some_and(|deadline| deadline <= now) {
                 let error = Error::with(Kind::Timeout, detail);
                 state.window.fail(&error, |deadline, _| deadline <= now, &mut wakers);

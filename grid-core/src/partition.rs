@@ -7,6 +7,7 @@
 //! answer carries a *gate*: the `seq` of the state that it saw. The shell lets the answer go once
 //! [`Partition::committed`] has reached the gate, so nobody sees what a failover could take back.
 
+mod account;
 mod dedupe;
 mod effect;
 mod log;
@@ -125,9 +126,9 @@ impl Partition {
     pub fn new(id: PartitionId, env: Env) -> Self {
         Partition {
             id,
-            env,
             log: Log::default(),
-            sessions: Sessions::default(),
+            sessions: Sessions::new(&env.ledger),
+            env,
             containers: Vec::new(),
             published: topic::Outbox::default(),
         }
@@ -151,7 +152,7 @@ impl Partition {
         self.log.seq
     }
 
-    /// Number up to which every in-sync replica has acknowledged.
+    /// Number up to which every in-sync replica has acknowledged, as far as this replica knows.
     #[inline]
     #[must_use]
     pub fn committed(&self) -> Seq {
@@ -173,7 +174,7 @@ impl Partition {
         let Some(container) = self.containers.get_mut(slot) else { return };
         container.get_or_insert_with(|| match config {
             StructureConfig::Map(config) => Container::Map(Box::new(MapPart::new(config, &self.env))),
-            StructureConfig::Queue(config) => Container::Queue(Box::new(QueuePart::new(config))),
+            StructureConfig::Queue(config) => Container::Queue(Box::new(QueuePart::new(config, &self.env))),
             StructureConfig::Topic => Container::Topic(Box::default()),
         });
     }
@@ -186,7 +187,11 @@ impl Partition {
     }
 
     /// From now on an operation is committed only when these members have acknowledged it too. What
-    /// each has now is its cursor: `(member, last seq it has)`.
+    /// each has now is its cursor: `(member, last seq it has)`. One that claims more than there is here
+    /// counts as having nothing; one whose cursor the ring has passed needs a copy of the partition.
+    ///
+    /// A replica that followed a primary is the primary from now on, with all records that it does
+    /// not know to be committed in its ring.
     pub fn set_backups(&mut self, backups: &[(MemberId, Seq)]) {
         self.log.set_backups(backups);
         self.settle();
@@ -223,7 +228,7 @@ impl Partition {
     #[inline]
     pub fn step(&mut self, clock: &dyn Clock, request: &Request<'_>, reply: &mut Vec<u8>) -> Outcome {
         let mark = reply.len();
-        let mut turn = Turn { clock, reply, mark, stamp: request.stamp };
+        let mut turn = Turn { clock, reply, mark, stamp: None };
         match self.run(&mut turn, request) {
             Ok(gate) => Outcome::Answered(gate),
             Err(stop) => {
@@ -238,7 +243,9 @@ impl Partition {
 
     #[inline]
     fn run(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Step {
-        if let Some(stamp) = request.stamp
+        // Session 0 is how records say that there is none.
+        turn.stamp = request.stamp.filter(|stamp| stamp.session != SessionId(0));
+        if let Some(stamp) = turn.stamp
             && let Some(gate) = self.answered_before(stamp, turn.reply)?
         {
             return Ok(gate);
@@ -301,7 +308,7 @@ impl Partition {
             let id = StructureId(slot as u32);
             let due = |c: &Container| matches!(c, Container::Map(map) if map.has_expiring());
             if self.containers[slot].as_ref().is_some_and(due) {
-                more |= self.expire_due(clock, id).is_err();
+                more |= matches!(self.expire_due(clock, id), Err(Stop::Again));
             }
         }
         more

@@ -171,6 +171,11 @@ impl Cell {
         }
     }
 
+    /// Number of subscribers of topics that live here.
+    pub(crate) fn subscribers(&self) -> usize {
+        self.state.lock().subscribers.len()
+    }
+
     /// Looks at the partition.
     pub(crate) fn read<T>(&self, f: impl FnOnce(&Partition) -> T) -> T {
         f(&self.state.lock().partition)

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The system's wall clock; before 1970 it stands still.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct WallClock;
+pub(crate) struct WallClock;
 
 impl Clock for WallClock {
     #[inline]

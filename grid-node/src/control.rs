@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Chooses the configuration of a name that is used for the first time.
-pub type Configure = dyn Fn(StructureKind, &str) -> StructureConfig + Send + Sync;
+pub(crate) type Configure = dyn Fn(StructureKind, &str) -> StructureConfig + Send + Sync;
 
 /// See the module documentation.
 pub(crate) struct ControlLog {

@@ -45,6 +45,10 @@ pub(crate) struct Counters {
     pub(crate) reads: Counter,
     /// Operations that write, of connections.
     pub(crate) writes: Counter,
+    /// Bytes read from connections.
+    pub(crate) received: Counter,
+    /// Bytes written to connections.
+    pub(crate) sent: Counter,
     /// Open connections.
     pub(crate) connections: Gauge,
     /// Connections accepted.

@@ -6,19 +6,24 @@
 pub mod bench;
 mod cell;
 mod clock;
+pub mod config;
 mod control;
 mod cores;
 mod counters;
 mod entropy;
+pub mod http;
 mod link;
 mod local;
+pub mod logging;
 mod member;
+pub mod metrics;
+mod observe;
 mod outbox;
 mod serve;
 mod sessions;
 mod settings;
 mod shared;
-mod status;
+pub mod status;
 pub mod test_backup;
 
 pub use member::{Builder, Member};

@@ -32,6 +32,7 @@ struct SlotState {
 #[derive(Debug)]
 struct Slot {
     deadline: Instant,
+    writes: bool,
     waker: Option<Waker>,
     done: Option<Result<Box<[u8]>>>,
 }
@@ -41,11 +42,11 @@ impl Slots {
         self.state.lock().slots.len() >= OUTSTANDING_MAX
     }
 
-    fn open(&self, deadline: Instant) -> Token {
+    fn open(&self, deadline: Instant, writes: bool) -> Token {
         let mut state = self.state.lock();
         state.next += 1;
         let token = Token(state.next);
-        state.slots.insert(token, Slot { deadline, waker: None, done: None });
+        state.slots.insert(token, Slot { deadline, writes, waker: None, done: None });
         token
     }
 
@@ -82,17 +83,18 @@ impl Slots {
 
     /// Ends the waiting of operations whose deadline is over, or of all.
     pub(crate) fn expire(&self, now: Option<Instant>) {
-        let over: Vec<Token> = {
+        let over: Vec<(Token, bool)> = {
             let state = self.state.lock();
             let over = |slot: &Slot| slot.done.is_none() && now.is_none_or(|now| slot.deadline <= now);
-            state.slots.iter().filter(|(_, slot)| over(slot)).map(|(token, _)| *token).collect()
+            let over = state.slots.iter().filter(|(_, slot)| over(slot));
+            over.map(|(token, slot)| (*token, slot.writes)).collect()
         };
-        for token in over {
+        for (token, writes) in over {
             let error = match now {
                 Some(_) => Error::with(Kind::Timeout, "a backup has not acknowledged in time"),
                 None => Error::with(Kind::Closed, "the member was shut down"),
             };
-            self.complete(token, Err(error.maybe_applied()));
+            self.complete(token, Err(if writes { error.maybe_applied() } else { error }));
         }
     }
 }
@@ -123,7 +125,7 @@ impl Local {
         let seal = |_: &mut Vec<u8>, _: usize, waits: bool| {
             waits.then(|| {
                 let deadline = Instant::now() + call.timeout.unwrap_or(shared.settings.operation_timeout);
-                ReplyTo::Local(*token.insert(shared.slots.open(deadline)))
+                ReplyTo::Local(*token.insert(shared.slots.open(deadline, call.code.writes())))
             })
         };
         let at = reply.len();

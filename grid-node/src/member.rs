@@ -1,17 +1,18 @@
 //! A member of the grid in this process.
 
-use crate::control::{Configure, ControlLog};
+use crate::config::{Address, Config};
+use crate::control::ControlLog;
 use crate::cores::{self, Core, stopped};
 use crate::local::Local;
 use crate::serve::Acceptor;
 use crate::settings::Settings;
 use crate::shared::Shared;
+use crate::status::{Observe, Status};
 use crate::test_backup::TestBackup;
-use grid_core::control::{MapConfig, QueueConfig, StructureConfig, StructureKind};
+use grid_core::control::StructureConfig;
 use grid_core::error::{Error, Kind, Result};
 use grid_core::handle::Grid;
 use grid_core::ids::{MemberId, NodeId};
-use grid_core::limits;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -24,8 +25,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// Builds a [`Member`].
 #[must_use = "a member starts with `start`"]
 pub struct Builder {
-    settings: Settings,
-    configure: Box<Configure>,
+    config: Config,
     test_backup: Option<Arc<TestBackup>>,
 }
 
@@ -36,6 +36,7 @@ pub struct Member {
     shared: Arc<Shared>,
     grid: Grid,
     address: SocketAddr,
+    http_address: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     cores: Vec<Core>,
     control: Option<JoinHandle<()>>,
@@ -43,92 +44,50 @@ pub struct Member {
 }
 
 impl Default for Builder {
+    /// For a program with an embedded member: a free loopback port, no HTTP.
     fn default() -> Self {
-        let entropy = crate::entropy::random();
-        Builder {
-            settings: Settings {
-                cluster: "dev".into(),
-                name: format!("member-{}", std::process::id()),
-                bind: SocketAddr::from(([127, 0, 0, 1], 0)),
-                partitions: limits::PARTITION_COUNT_DEFAULT,
-                cores: 0,
-                memory_budget: 4 << 30,
-                huge_pages: false,
-                frame_bytes_max: limits::FRAME_BYTES_MAX,
-                connections_max: 20_000,
-                handshake_timeout: Duration::from_secs(5),
-                session_timeout: Duration::from_secs(60),
-                operation_timeout: Duration::from_secs(10),
-                subscriber_bytes_max: 8 << 20,
-                hash_seed: entropy.0,
-                life: entropy.1,
-            },
-            configure: Box::new(|kind, _| match kind {
-                StructureKind::Map => StructureConfig::Map(MapConfig::default()),
-                StructureKind::Queue => StructureConfig::Queue(QueueConfig::default()),
-                StructureKind::Topic => StructureConfig::Topic,
-            }),
-            test_backup: None,
-        }
+        let config = Config::default().with("bind", "127.0.0.1:0").with("http", "off");
+        Builder { config, test_backup: None }
     }
 }
 
 impl Builder {
-    /// Name of the cluster; clients must ask for the same.
-    pub fn cluster(mut self, name: impl Into<String>) -> Self {
-        self.settings.cluster = name.into();
+    /// Takes all settings from a configuration, instead of the defaults and what was set so far.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
         self
+    }
+
+    /// Sets any setting of `config/grid.toml` by its key, for instance `memory.budget` to `1GiB`.
+    pub fn set(mut self, key: &str, value: impl ToString) -> Self {
+        self.config = self.config.with(key, value);
+        self
+    }
+
+    /// Name of the cluster; clients must ask for the same.
+    pub fn cluster(self, name: &str) -> Self {
+        self.set("cluster.name", name)
     }
 
     /// Address that clients connect to. An embedded member takes a free port of the loopback
     /// interface unless told otherwise.
-    pub fn bind(mut self, address: SocketAddr) -> Self {
-        self.settings.bind = address;
-        self
+    pub fn bind(self, address: impl ToString) -> Self {
+        self.set("bind", address)
     }
 
-    /// Number of partitions, 1 to 16 384.
-    pub fn partitions(mut self, count: u16) -> Self {
-        self.settings.partitions = count;
-        self
-    }
-
-    /// Threads that serve connections and run jobs; 0: as many as the machine has.
-    pub fn cores(mut self, count: usize) -> Self {
-        self.settings.cores = count;
-        self
+    /// Threads that serve connections and run jobs; 0: as many as the process may use.
+    pub fn cores(self, count: usize) -> Self {
+        self.set("cores", count)
     }
 
     /// Bytes that all structures of this member may hold; writes beyond are refused.
-    pub fn memory_budget(mut self, bytes: u64) -> Self {
-        self.settings.memory_budget = bytes;
-        self
+    pub fn memory_budget(self, bytes: u64) -> Self {
+        self.set("memory.budget", bytes)
     }
 
-    /// How structures are configured when their name is first used.
-    pub fn configure(
-        mut self,
-        configure: impl Fn(StructureKind, &str) -> StructureConfig + Send + Sync + 'static,
-    ) -> Self {
-        self.configure = Box::new(configure);
-        self
-    }
-
-    /// How long a session of a client outlives its last connection.
-    pub fn session_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.session_timeout = timeout;
-        self
-    }
-
-    /// How long an operation of this process waits for backups, unless it says so itself.
-    pub fn operation_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.operation_timeout = timeout;
-        self
-    }
-
-    /// Largest frame that clients may send, in bytes.
-    pub fn frame_bytes_max(mut self, bytes: usize) -> Self {
-        self.settings.frame_bytes_max = bytes;
+    /// Configures the structures of its kind whose names fit the pattern.
+    pub fn structure(mut self, pattern: &str, config: StructureConfig) -> Self {
+        self.config = self.config.with_structure(pattern, config);
         self
     }
 
@@ -151,21 +110,20 @@ impl Builder {
     ///
     /// # Errors
     /// As [`Builder::start`].
-    pub fn start_blocking(mut self) -> Result<Member> {
-        let max = limits::PARTITION_COUNT_MAX;
-        if self.settings.partitions == 0 || self.settings.partitions > max {
-            let text = format!("{} partitions; 1 to {max} are possible", self.settings.partitions);
-            return Err(Error::with(Kind::Invalid, text));
-        }
-        if self.settings.cores == 0 {
-            self.settings.cores = std::thread::available_parallelism().map_or(1, usize::from);
-        }
-        let bind = self.settings.bind;
-        let listener = listen(bind)?;
-        let address = listener.local_addr().map_err(|e| io(&e, bind))?;
-        let control = ControlLog::new(self.settings.partitions, self.configure);
+    pub fn start_blocking(self) -> Result<Member> {
+        self.config.check().map_err(|e| Error::with(Kind::Invalid, e.to_string()))?;
+        let settings = Settings::of(&self.config);
+        let listener = self.config.bind().listen()?;
+        let http = self.config.http().map(Address::listen).transpose()?;
+        let local = |listener: &TcpListener| listener.local_addr().map_err(|e| Error::with(Kind::Io, e.to_string()));
+        let address = local(&listener)?;
+        let http_address = http.as_ref().map(local).transpose()?;
+        let config = self.config;
+        let partitions = settings.partitions;
+        let configure = move |kind, name: &str| config.structure_config(kind, name);
+        let control = ControlLog::new(partitions, Box::new(configure));
         let member = control.start(NodeId(1), 1)?;
-        let shared = Arc::new(Shared::new(self.settings, control, member)?);
+        let shared = Arc::new(Shared::new(settings, control, member, (address, http_address))?);
         if let Some(backup) = &self.test_backup {
             backup.attach(&shared);
         }
@@ -173,10 +131,11 @@ impl Builder {
         let cores = (0..shared.settings.cores).map(|n| cores::start(&shared, n, stopping.clone()));
         let cores = cores.collect::<Result<Vec<_>>>()?;
         let senders = cores.iter().map(|core| core.connections.clone()).collect();
-        let control = control_thread(Arc::clone(&shared), listener, senders, stopping)?;
+        let control = control_thread(Arc::clone(&shared), listener, http, senders, stopping)?;
         let grid = Grid::new(Arc::new(Local::new(Arc::clone(&shared))));
         tracing::info!(cluster = %shared.settings.cluster, %member, %address, "serving");
-        Ok(Member { shared, grid, address, stop, cores, control: Some(control), test_backup: self.test_backup })
+        let (control, test_backup) = (Some(control), self.test_backup);
+        Ok(Member { shared, grid, address, http_address, stop, cores, control, test_backup })
     }
 }
 
@@ -198,6 +157,18 @@ impl Member {
         self.address
     }
 
+    /// The address that answers HTTP, if any does.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
+    }
+
+    /// Its state, as `grid status` shows it.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Observe::status(&*self.shared)
+    }
+
     /// Its id: the position of its start in the control log.
     #[must_use]
     pub fn id(&self) -> MemberId {
@@ -208,6 +179,15 @@ impl Member {
     #[must_use]
     pub fn memory_used(&self) -> u64 {
         self.shared.env.ledger.used()
+    }
+
+    /// Ends the sessions of all clients, with what they hold. Their clients open new ones; operations that
+    /// were under way fail, and may have been applied.
+    pub fn end_all_sessions(&self) {
+        for session in self.shared.sessions.all() {
+            self.shared.end_session(session);
+        }
+        self.shared.forget_sessions();
     }
 
     /// Stops: takes no new connections, answers what has come, then ends. Replies that still wait for a
@@ -258,37 +238,34 @@ impl Drop for Member {
     }
 }
 
-fn io(error: &std::io::Error, address: SocketAddr) -> Error {
-    let hint = match error.kind() {
-        std::io::ErrorKind::AddrInUse => "; another process serves there, choose another port with --bind",
-        _ => "",
-    };
-    Error::with(Kind::Io, format!("cannot listen on {address}: {error}{hint}"))
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address).map_err(|e| io(&e, address))?;
-    listener.set_nonblocking(true).map_err(|e| io(&e, address))?;
-    Ok(listener)
-}
-
 /// Accepts connections and keeps time.
 fn control_thread(
     shared: Arc<Shared>,
     listener: TcpListener,
+    http: Option<TcpListener>,
     cores: Vec<tokio::sync::mpsc::Sender<std::net::TcpStream>>,
     stop: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>> {
     cores::spawn("grid-control".into(), async move {
-        let listener = match tokio::net::TcpListener::from_std(listener) {
+        let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
+        let listener = match listener {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "the listener cannot be used"),
         };
         let acceptor = Acceptor { shared: Arc::clone(&shared), listener, cores };
+        let http = http.map(|listener| {
+            let observe: Arc<dyn Observe> = Arc::clone(&shared) as Arc<dyn Observe>;
+            tokio::spawn(crate::http::serve(listener, observe, stopped(stop.clone())))
+        });
         tokio::select! {
             () = stopped(stop) => {}
             () = acceptor.run() => {}
             () = keep_time(&shared) => {}
+        }
+        if let Some(http) = http
+            && let Ok(Err(error)) = http.await
+        {
+            tracing::error!(%error, "HTTP could not be served");
         }
     })
 }

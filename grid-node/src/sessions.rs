@@ -75,6 +75,11 @@ impl Sessions {
         }
     }
 
+    /// All sessions that live.
+    pub(crate) fn all(&self) -> Vec<SessionId> {
+        self.known.lock().keys().copied().collect()
+    }
+
     /// Sessions without a connection for longer than the timeout.
     pub(crate) fn overdue(&self, now: Instant) -> Vec<SessionId> {
         let sessions = self.known.lock();

@@ -1,6 +1,6 @@
 //! The numbers that a member runs with: what is left of the configuration once it is checked.
 
-use std::net::SocketAddr;
+use crate::config::Config;
 use std::time::Duration;
 
 /// See the module documentation.
@@ -8,7 +8,6 @@ use std::time::Duration;
 pub(crate) struct Settings {
     pub(crate) cluster: String,
     pub(crate) name: String,
-    pub(crate) bind: SocketAddr,
     pub(crate) partitions: u16,
     /// Threads that serve connections and run jobs.
     pub(crate) cores: usize,
@@ -25,4 +24,27 @@ pub(crate) struct Settings {
     pub(crate) hash_seed: u64,
     /// Tells one life of the data from another.
     pub(crate) life: u64,
+}
+
+impl Settings {
+    pub(crate) fn of(config: &Config) -> Self {
+        let (hash_seed, life) = crate::entropy::random();
+        let limits = config.limits();
+        Settings {
+            cluster: config.cluster().name.clone(),
+            name: config.name(),
+            partitions: config.cluster().partitions,
+            cores: config.cores(),
+            memory_budget: config.memory().budget.bytes(),
+            huge_pages: config.memory().huge_pages,
+            frame_bytes_max: limits.frame_bytes_max,
+            connections_max: limits.connections_max,
+            handshake_timeout: limits.handshake_timeout,
+            session_timeout: limits.session_timeout,
+            operation_timeout: limits.operation_timeout,
+            subscriber_bytes_max: limits.subscriber_bytes_max,
+            hash_seed,
+            life,
+        }
+    }
 }

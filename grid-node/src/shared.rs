@@ -16,6 +16,7 @@ use grid_core::partition::{Env, Partition};
 use grid_core::store::{Ledger, Pool, PoolConfig};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     /// Tells this life of the data from others.
     pub(crate) life: u64,
     pub(crate) member: MemberId,
+    /// Where clients connect, and where HTTP is answered.
+    pub(crate) addresses: (SocketAddr, Option<SocketAddr>),
     pub(crate) started: Instant,
     pub(crate) sessions: Sessions,
     pub(crate) links: Links,
@@ -46,7 +49,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: Settings, control: ControlLog, member: MemberId) -> Result<Self> {
+    pub(crate) fn new(settings: Settings, control: ControlLog, member: MemberId, addresses: (SocketAddr, Option<SocketAddr>)) -> Result<Self> {
         let ledger = Arc::new(Ledger::new(settings.memory_budget));
         // Address space costs nothing; twice the budget leaves room for what is not full yet.
         let reserve_bytes = settings.memory_budget.saturating_mul(2).max(1 << 30);
@@ -63,6 +66,7 @@ impl Shared {
             control,
             life: settings.life,
             member,
+            addresses,
             started: Instant::now(),
             links: Links::new(settings.partitions),
             slots: Slots::default(),
@@ -135,6 +139,10 @@ impl Shared {
             self.sessions.remove(session);
             let all = (0..self.cells.len()).map(partition_at).map(|p| (p, session));
             self.sessions.to_forget.lock().extend(all);
+            // Connections of the session see that it has ended.
+            for outbox in self.connections.lock().values() {
+                outbox.nudge();
+            }
         }
     }
 

@@ -153,13 +153,14 @@ impl TestBackup {
         let cell = shared.cell(partition).ok()?;
         loop {
             let have = replica.last();
-            let records = cell.read(|primary| {
-                primary.records_after(have, COPY_BYTES).map(|(bytes, _)| bytes.to_vec())
+            let (records, committed) = cell.read(|primary| {
+                let records = primary.records_after(have, COPY_BYTES)?.0.to_vec();
+                Some((records, primary.committed()))
             })?;
             if records.is_empty() {
                 return Some(have);
             }
-            while let Err(error) = replica.replicate(&records) {
+            while let Err(error) = replica.replicate(&records, committed) {
                 let known = error.kind() == Kind::UnknownStructure && declare_all(shared, &mut replica);
                 if !known {
                     tracing::error!(%error, %partition, "the test backup cannot go on");

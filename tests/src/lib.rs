@@ -1,7 +1,11 @@
 //! Helpers of the tests of the grid as a whole.
 
+pub mod proxy;
+
 use grid_client::Client;
 use grid_node::Member;
+use grid_node::test_backup::{Acks, TestBackup};
+use std::sync::Arc;
 
 /// A member on a free port.
 ///
@@ -9,6 +13,16 @@ use grid_node::Member;
 /// If it does not start.
 pub async fn member() -> Member {
     Member::builder().cores(2).start().await.unwrap_or_else(|error| panic!("no member: {error}"))
+}
+
+/// A member with a second replica in the same process.
+///
+/// # Panics
+/// If it does not start.
+pub async fn member_with_backup(acks: Acks) -> (Member, Arc<TestBackup>) {
+    let backup = TestBackup::new(acks);
+    let member = Member::builder().cores(2).test_backup(Arc::clone(&backup)).start().await;
+    (member.unwrap_or_else(|error| panic!("no member: {error}")), backup)
 }
 
 /// A client of this member.

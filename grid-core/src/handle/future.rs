@@ -9,7 +9,7 @@ use crate::op::OpCode;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// Turns the bytes of an answer into a value.
@@ -53,10 +53,25 @@ impl<T> OpFuture<T> {
         OpFuture(State::Waiting { invoke, token, decode })
     }
 
+    /// Looks the name up first. A member in this process knows it at once, and the operation starts now.
     #[cold]
     pub(super) fn declaring(named: Arc<Named>, operation: Operation<T>) -> Self {
         let id = named.declare();
-        OpFuture(State::Declaring(Box::new(Declaring { named, id, operation })))
+        let mut future = OpFuture(State::Declaring(Box::new(Declaring { named, id, operation })));
+        let mut cx = Context::from_waker(Waker::noop());
+        future.advance(&mut cx);
+        future
+    }
+
+    /// Starts the operation if its name has been looked up.
+    fn advance(&mut self, cx: &mut Context<'_>) {
+        if let State::Declaring(waiting) = &mut self.0
+            && let Poll::Ready(id) = waiting.id.as_mut().poll(cx)
+        {
+            let Operation { code, partition, body, timeout, decode } = &waiting.operation;
+            let start = |id| waiting.named.start_known(id, *code, *partition, body, *timeout, *decode);
+            *self = id.map_or_else(|error| OpFuture::ready(Err(error)), start);
+        }
     }
 
     /// Whether the outcome is known already, so that awaiting it will not wait.
@@ -79,21 +94,20 @@ impl<T> Future for OpFuture<T> {
                 }
                 State::Waiting { invoke, token, decode } => {
                     let mut reply = buffers::take();
-                    let result = ready!(invoke.poll(*token, cx, &mut reply));
+                    let Poll::Ready(result) = invoke.poll(*token, cx, &mut reply) else {
+                        buffers::give(reply);
+                        return Poll::Pending;
+                    };
                     let result = result.and_then(|()| decode(&reply));
                     buffers::give(reply);
                     self.0 = State::Ready(None);
                     return Poll::Ready(result);
                 }
-                State::Declaring(waiting) => {
-                    let next = match ready!(waiting.id.as_mut().poll(cx)) {
-                        Ok(id) => {
-                            let Operation { code, partition, body, timeout, decode } = &waiting.operation;
-                            waiting.named.start_known(id, *code, *partition, body, *timeout, *decode)
-                        }
-                        Err(error) => OpFuture::ready(Err(error)),
-                    };
-                    *self = next;
+                State::Declaring(_) => {
+                    self.advance(cx);
+                    if matches!(self.0, State::Declaring(_)) {
+                        return Poll::Pending;
+                    }
                 }
             }
         }

@@ -4,7 +4,7 @@ use super::future::OpFuture;
 use super::map::{Map, ValueOf, count, unit};
 use super::op::{encode_key, encode_value};
 use crate::data::{Decode, GridData, Key, KeyOf};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Applied, Error, Kind, Result};
 use crate::ids::PartitionId;
 use crate::op::{Life, OpCode, entries_body, keys_body};
 use crate::wire::bytes::Reader;
@@ -71,6 +71,7 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
             }
             (groups, values)
         };
+        self.named.known().await?;
         let started: Vec<(Vec<usize>, OpFuture<Vec<Option<V>>>)> = groups
             .into_all()
             .into_iter()
@@ -109,6 +110,7 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
             }
             groups
         };
+        self.named.known().await?;
         let started: Vec<OpFuture<()>> = groups
             .into_all()
             .into_iter()
@@ -121,7 +123,10 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
         for future in started {
             match future.await {
                 Ok(()) => written = true,
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => {
+                    written |= error.applied() == Applied::Maybe;
+                    failed = failed.or(Some(error));
+                }
             }
         }
         match failed {
@@ -137,7 +142,7 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
     /// The first that a partition returned.
     pub async fn size(&self) -> Result<u64> {
         let mut sum = 0;
-        for future in self.on_all(OpCode::MapSize, count) {
+        for future in self.on_all(OpCode::MapSize, count).await? {
             sum += future.await?;
         }
         Ok(sum)
@@ -156,15 +161,16 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
     /// # Errors
     /// The first that a partition returned; the others may have been cleared.
     pub async fn clear(&self) -> Result<()> {
-        for future in self.on_all(OpCode::MapClear, unit) {
+        for future in self.on_all(OpCode::MapClear, unit).await? {
             future.await.map_err(Error::maybe_applied)?;
         }
         Ok(())
     }
 
-    fn on_all<T>(&self, code: OpCode, decode: fn(&[u8]) -> Result<T>) -> Vec<OpFuture<T>> {
+    async fn on_all<T>(&self, code: OpCode, decode: fn(&[u8]) -> Result<T>) -> Result<Vec<OpFuture<T>>> {
+        self.named.known().await?;
         let start = |n| self.named.start(code, PartitionId(n), Ok(Vec::new()), None, decode);
-        (0..self.named.invoke.partitions()).map(start).collect()
+        Ok((0..self.named.invoke.partitions()).map(start).collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Maps.
 
 use super::named::Named;
-use super::op::{Read, Write, encode_value, keyed};
+use super::op::{Read, Write, encode_value, keyed, millis};
 use crate::data::{Blob, Encode, GridData, Key, KeyOf};
 use crate::error::{Error, Kind, Result};
 use crate::ids::Millis;
@@ -130,9 +130,9 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
         self.on_key(OpCode::MapDelete, key, unit)
     }
 
-    /// Gives an entry a new time-to-live from now on, zero: for ever. Returns whether there is one.
+    /// Gives an entry a new time-to-live from now on, rounded up to milliseconds, zero: for ever. Returns whether there is one.
     pub fn set_ttl<Q: KeyOf<K> + ?Sized>(&self, key: &Q, ttl: Duration) -> Read<'_, bool> {
-        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let ttl_ms = millis(ttl);
         let operands = keyed(self.named.invoke.partitions(), key, |body| {
             body.extend_from_slice(&ttl_ms.to_le_bytes());
             Ok(())

@@ -62,6 +62,14 @@ impl Named {
         })
     }
 
+    /// Makes the id known, so that operations that are started together go out together.
+    pub(super) async fn known(self: &Arc<Self>) -> Result<()> {
+        if self.id().is_none() {
+            self.declare().await?;
+        }
+        Ok(())
+    }
+
     /// Starts an operation with these operands.
     #[inline]
     pub(super) fn start<T>(

@@ -69,17 +69,17 @@ impl<'h, T> Write<'h, T> {
         Write { read, life: Life::default() }
     }
 
-    /// The entry ends this long after the write, in milliseconds resolution; zero: never. Instead of
+    /// The entry ends this long after the write, rounded up to milliseconds; zero: never. Instead of
     /// the map's configured time-to-live.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.life.ttl_ms = Some(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        self.life.ttl_ms = Some(millis(ttl));
         self
     }
 
-    /// The entry ends after this long without access, in milliseconds resolution; zero: never.
+    /// The entry ends after this long without access, rounded up to milliseconds; zero: never.
     /// Accesses are noted at most eight times within that time.
     pub fn max_idle(mut self, idle: Duration) -> Self {
-        self.life.max_idle_ms = Some(u32::try_from(idle.as_millis()).unwrap_or(u32::MAX));
+        self.life.max_idle_ms = Some(u32::try_from(millis(idle)).unwrap_or(u32::MAX));
         self
     }
 
@@ -101,6 +101,11 @@ impl<T> IntoFuture for Write<'_, T> {
         }
         self.read.into_future()
     }
+}
+
+/// Milliseconds, rounded up: only zero is zero.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 /// Appends a key; returns its partition.

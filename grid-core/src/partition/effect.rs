@@ -1,6 +1,7 @@
 //! What an operation does to a partition: the decision, never the code that took it. Primary and
 //! backup apply the same effect with the same function, so that they cannot drift apart.
 
+use crate::control::StructureKind;
 use crate::data::Blob;
 use crate::error::{Error, Kind, Result};
 use crate::ids::{SessionId, StructureId};
@@ -51,6 +52,36 @@ pub enum Effect<'a> {
 }
 
 impl<'a> Effect<'a> {
+    /// The structure that it changes; none: a session.
+    pub(crate) fn structure(&self) -> Option<StructureId> {
+        match *self {
+            Effect::MapSet(s, ..)
+            | Effect::MapRemove(s, ..)
+            | Effect::MapTouch(s, _)
+            | Effect::MapExpiry(s, ..)
+            | Effect::MapClear(s)
+            | Effect::QueueAdd(s, _)
+            | Effect::QueueTake(s)
+            | Effect::QueueClear(s)
+            | Effect::TopicPublish(s, _) => Some(s),
+            Effect::SessionExpired(_) => None,
+        }
+    }
+
+    /// Whether it takes something away that was there.
+    pub(crate) fn removes(&self) -> bool {
+        matches!(self, Effect::MapRemove(..) | Effect::MapClear(_) | Effect::QueueTake(_) | Effect::QueueClear(_))
+    }
+
+    /// The kind of that structure.
+    pub(crate) fn kind(&self) -> StructureKind {
+        match self {
+            Effect::QueueAdd(..) | Effect::QueueTake(_) | Effect::QueueClear(_) => StructureKind::Queue,
+            Effect::TopicPublish(..) => StructureKind::Topic,
+            _ => StructureKind::Map,
+        }
+    }
+
     /// Upper bound of the bytes that [`Effect::write`] appends.
     pub(crate) fn bytes_max(&self) -> usize {
         const FIXED: usize = 64;

@@ -7,15 +7,18 @@ use super::dedupe::Stamp;
 use super::effect::Effect;
 use super::ring::Ring;
 use super::{Container, Partition, Step, Stop, Turn};
+use crate::control::StructureKind;
 use crate::error::{Error, Kind, Result};
 use crate::ids::{MemberId, Millis, RequestId, Seq, SessionId, StructureId, Term};
-use crate::store::Ledger;
 use crate::time::Clock;
 use crate::wire::bytes::Reader;
-use crate::wire::{begin_frame, end_frame, split_frame};
+use crate::wire::{LEN_BYTES, begin_frame, end_frame, split_frame};
 use std::collections::VecDeque;
 
 const HEADER_BYTES: usize = 56;
+/// Answers up to this length are remembered without asking for memory. So are those of operations
+/// that remove what they answer with: they must go through when memory is used up.
+const ANSWER_BYTES_FREE: usize = 64;
 
 /// The log of a partition on one replica.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(super) struct Log {
     pub(super) ring: Ring,
     /// Whose acknowledgement is required, and what each has acknowledged.
     backups: Vec<(MemberId, Seq)>,
+    /// This replica takes its records from a primary.
+    following: bool,
     /// Removed entries that are kept as tombstones until their removal is committed.
     graves: VecDeque<(Seq, StructureId, u64)>,
 }
@@ -40,23 +45,28 @@ impl Default for Log {
             time: Millis(0),
             ring: Ring::starting_at(Seq(1)),
             backups: Vec::new(),
+            following: false,
             graves: VecDeque::new(),
         }
     }
 }
 
 impl Log {
-    /// Whether operations need the acknowledgement of others.
+    /// Whether what is applied here is committed only later, so that records, and tombstones of what
+    /// they remove, are kept until then.
     #[inline]
     pub(super) fn replicated(&self) -> bool {
-        !self.backups.is_empty()
+        self.following || !self.backups.is_empty()
     }
 
     pub(super) fn set_backups(&mut self, backups: &[(MemberId, Seq)]) {
-        if self.backups.is_empty() && self.ring.last() != self.seq {
+        if !self.replicated() && self.ring.last() != self.seq {
             self.ring = Ring::starting_at(self.seq.next());
         }
-        self.backups = backups.to_vec();
+        self.following = false;
+        // Who claims to have what does not exist here has something else: it has nothing of ours.
+        let known = |has: Seq| if has > self.seq { Seq(0) } else { has };
+        self.backups = backups.iter().map(|(member, has)| (*member, known(*has))).collect();
         self.advance();
     }
 
@@ -94,8 +104,26 @@ impl Log {
     }
 
     pub(super) fn forget_acknowledged(&mut self) {
-        let everybody = self.backups.iter().map(|(_, has)| *has).min().unwrap_or(self.seq);
+        let alone = if self.following { self.committed } else { self.seq };
+        let everybody = self.backups.iter().map(|(_, has)| *has).min().unwrap_or(alone);
         self.ring.forget(everybody);
+    }
+
+    /// Becomes a replica that takes its records from a primary.
+    fn follow(&mut self) -> Result<()> {
+        if self.following {
+            return Ok(());
+        }
+        if self.committed < self.seq {
+            let text = format!("operations after {} were never committed: copy the partition", self.committed);
+            return Err(Error::with(Kind::Lost, text));
+        }
+        if self.ring.last() != self.seq {
+            self.ring = Ring::starting_at(self.seq.next());
+        }
+        self.backups.clear();
+        self.following = true;
+        Ok(())
     }
 
     /// Partition time now: it follows the clock and never runs backwards.
@@ -103,15 +131,6 @@ impl Log {
     pub(super) fn now(&mut self, clock: &dyn Clock) -> Millis {
         self.time = self.time.max(clock.now());
         self.time
-    }
-}
-
-/// Books a change of bytes held.
-pub(super) fn adjust(ledger: &Ledger, change: isize) {
-    if change >= 0 {
-        ledger.charge(change.unsigned_abs() as u64);
-    } else {
-        ledger.release(change.unsigned_abs() as u64);
     }
 }
 
@@ -167,6 +186,8 @@ impl Partition {
     /// Numbers and applies an operation of one effect; its answer is in `turn.reply` already.
     #[inline]
     pub(super) fn write(&mut self, turn: &mut Turn<'_>, effect: &Effect<'_>, growth: usize) -> Step {
+        let answer = if turn.stamp.is_some() && !effect.removes() { turn.answer().len() } else { 0 };
+        let growth = if answer > ANSWER_BYTES_FREE { growth + answer } else { growth };
         self.admit(growth, HEADER_BYTES + effect.bytes_max() + turn.answer().len())?;
         self.begin(turn);
         if let Err(stop) = self.put_effect(effect) {
@@ -190,9 +211,14 @@ impl Partition {
                     self.abort();
                     return Err(stop);
                 }
-                // Admission reserved the memory, so this is a fault of ours; what was applied stays.
+                // The budget admitted it, but the pool had no block of the size needed. What was applied
+                // stays, and so that a retry is no success by itself, nothing is remembered of it.
+                turn.stamp = None;
                 self.end(turn, count);
-                return Err(Error::with(Kind::Internal, "out of address space").maybe_applied().into());
+                return Err(match stop {
+                    Stop::Refused(error) => Stop::Refused(error.maybe_applied()),
+                    Stop::Again => Stop::Again,
+                });
             }
             count += 1;
         }
@@ -204,18 +230,10 @@ impl Partition {
         if !self.log.replicated() {
             return;
         }
-        let time = self.log.now(turn.clock);
-        let (term, seq) = (self.log.term, self.log.seq.next());
+        self.log.now(turn.clock);
         let ring = self.log.ring.begin();
         begin_frame(ring);
-        let stamp = turn.stamp.unwrap_or(Stamp {
-            session: SessionId(0),
-            request: RequestId(0),
-            floor: RequestId(0),
-        });
-        for n in [term.0, seq.0, time.0, stamp.session.0, stamp.request.0, stamp.floor.0, 0] {
-            ring.extend_from_slice(&n.to_le_bytes());
-        }
+        ring.extend_from_slice(&[0; HEADER_BYTES]);
     }
 
     #[inline]
@@ -242,13 +260,15 @@ impl Partition {
         self.log.seq = seq;
         if self.log.replicated() {
             let answer = if turn.stamp.is_some() { turn.answer() } else { &[] };
+            let (session, request, floor) =
+                turn.stamp.map_or((0, 0, 0), |stamp| (stamp.session.0, stamp.request.0, stamp.floor.0));
+            let counts = u64::from(effects) | (answer.len() as u64) << 32; // a frame is far below 4 GiB
+            let header = [self.log.term.0, seq.0, self.log.time.0, session, request, floor, counts];
             let start = self.log.ring.last_end();
             let ring = self.log.ring.begin();
-            #[allow(clippy::cast_possible_truncation)] // a frame is far below 4 GiB
-            let counts = u64::from(effects) | (answer.len() as u64) << 32;
-            let at = start + crate::wire::LEN_BYTES + HEADER_BYTES - 8;
-            if let Some(field) = ring.get_mut(at..at + 8) {
-                field.copy_from_slice(&counts.to_le_bytes());
+            let fields = ring.get_mut(start + LEN_BYTES..).unwrap_or_default();
+            for (field, n) in fields.chunks_exact_mut(8).zip(header) {
+                field.copy_from_slice(&n.to_le_bytes());
             }
             ring.extend_from_slice(answer);
             end_frame(ring, start);
@@ -258,30 +278,63 @@ impl Partition {
             self.log.committed = seq;
         }
         if let Some(stamp) = turn.stamp {
-            let change = self.sessions.record(stamp, seq, turn.answer());
-            adjust(&self.env.ledger, change);
+            self.sessions.record(stamp, seq, turn.answer());
         }
         seq
     }
 
-    /// Applies records that [`Partition::records_after`] returned on the primary. Records that are
+    /// Applies records that [`Partition::records_after`] returned on the primary, whose
+    /// [`Partition::committed`] is `committed` (both may come late, twice or alone). Records that are
     /// here already are passed over. Returns the last `seq` that is here now.
     ///
+    /// Records are kept, and tombstones of what they remove, until they are known to be committed:
+    /// should this replica be promoted, the others get them from here, and nobody reads what a further
+    /// failover could take back. [`Partition::set_backups`] makes it the primary.
+    ///
     /// # Errors
-    /// `NotServing` if a record is of an older term, `Lost` if one is missing in between, `Malformed`;
-    /// what came before the error is applied.
-    pub fn replicate(&mut self, mut records: &[u8]) -> Result<Seq> {
+    /// `NotServing` if a record is of an older term, `Lost` if one is missing in between or this replica
+    /// has operations of its own that were never committed, `UnknownStructure` if the structure must be
+    /// declared first, `Malformed`, `OutOfMemory`. All records before the one with the error are
+    /// applied, nothing of it and of those after it; only after `OutOfMemory` a record of several
+    /// effects can be there in part, until it is applied again.
+    pub fn replicate(&mut self, mut records: &[u8], committed: Seq) -> Result<Seq> {
+        self.log.follow()?;
         while !records.is_empty() {
             let Some((bytes, used)) = split_frame(records, usize::MAX)? else {
                 return Err(Error::with(Kind::Malformed, "a record is cut short"));
             };
+            let frame = &records[..used];
             records = &records[used..];
-            self.replicate_one(Record::read(bytes)?)?;
+            self.replicate_one(Record::read(bytes)?, frame)?;
         }
+        self.log.committed = self.log.committed.max(committed.min(self.log.seq));
+        self.settle();
         Ok(self.log.seq)
     }
 
-    fn replicate_one(&mut self, mut record: Record<'_>) -> Result<()> {
+    /// Reads a record to its end and checks that its effects have where to go, so that applying it
+    /// cannot stop halfway.
+    fn check_record(&self, record: &Record<'_>) -> Result<()> {
+        let mut rest = record.rest;
+        for _ in 0..record.effects {
+            let effect = Effect::read(&mut rest)?;
+            let Some(structure) = effect.structure() else { continue };
+            let fits = match (self.containers.get(structure.0 as usize), effect.kind()) {
+                (Some(Some(Container::Map(_))), kind) => kind == StructureKind::Map,
+                (Some(Some(Container::Queue(_))), kind) => kind == StructureKind::Queue,
+                (Some(Some(Container::Topic(_))), kind) => kind == StructureKind::Topic,
+                _ => return Err(Error::with(Kind::UnknownStructure, format!("structure {structure}"))),
+            };
+            if !fits {
+                let text = format!("structure {structure} is no {}", effect.kind());
+                return Err(Error::with(Kind::WrongStructure, text));
+            }
+        }
+        rest.slice(record.answer_len)?;
+        rest.finish()
+    }
+
+    fn replicate_one(&mut self, mut record: Record<'_>, frame: &[u8]) -> Result<()> {
         if record.term < self.log.term {
             return Err(Error::with(Kind::NotServing, format!("a record of the old term {}", record.term)));
         }
@@ -292,6 +345,7 @@ impl Partition {
             let text = format!("record {} follows {}", record.seq, self.log.seq);
             return Err(Error::with(Kind::Lost, text));
         }
+        self.check_record(&record)?;
         self.log.term = record.term;
         self.log.time = self.log.time.max(record.time);
         for _ in 0..record.effects {
@@ -300,11 +354,10 @@ impl Partition {
         }
         let answer = record.rest.slice(record.answer_len)?;
         self.log.seq = record.seq;
-        self.log.committed = record.seq;
-        self.log.ring = Ring::starting_at(record.seq.next());
+        self.log.ring.begin().extend_from_slice(frame);
+        self.log.ring.end();
         if let Some(stamp) = record.stamp {
-            let change = self.sessions.record(stamp, record.seq, answer);
-            adjust(&self.env.ledger, change);
+            self.sessions.record(stamp, record.seq, answer);
         }
         Ok(())
     }
@@ -312,22 +365,13 @@ impl Partition {
     /// Applies one effect as number `seq`: the only place where a replica's data changes.
     #[inline]
     fn apply(&mut self, seq: Seq, effect: &Effect<'_>) -> Result<()> {
-        let (structure, time) = match *effect {
-            Effect::MapSet(s, ..)
-            | Effect::MapRemove(s, ..)
-            | Effect::MapTouch(s, _)
-            | Effect::MapExpiry(s, ..)
-            | Effect::MapClear(s)
-            | Effect::QueueAdd(s, _)
-            | Effect::QueueTake(s)
-            | Effect::QueueClear(s)
-            | Effect::TopicPublish(s, _) => (s, self.log.time),
-            Effect::SessionExpired(session) => {
-                let freed = self.sessions.expire(session);
-                self.env.ledger.release(freed as u64);
-                return Ok(());
+        let Some(structure) = effect.structure() else {
+            if let Effect::SessionExpired(session) = *effect {
+                self.sessions.expire(session);
             }
+            return Ok(());
         };
+        let time = self.log.time;
         match (self.containers.get_mut(structure.0 as usize), effect) {
             (Some(Some(Container::Map(map))), effect) => {
                 if let Some(hash) = map.apply(&self.env, seq, time, self.log.replicated(), effect)? {
@@ -336,8 +380,7 @@ impl Partition {
                 Ok(())
             }
             (Some(Some(Container::Queue(queue))), effect) => {
-                queue.apply(&self.env, seq, effect);
-                Ok(())
+                queue.apply(seq, effect)
             }
             (Some(Some(Container::Topic(topic))), Effect::TopicPublish(_, item)) => {
                 if topic.has_subscribers() {

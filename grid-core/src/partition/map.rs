@@ -1,6 +1,7 @@
 //! Maps in a partition: the entries, and the operations on one or several keys. Those on the whole
 //! part of a map are in [`super::scan`].
 
+use super::account::Account;
 use super::effect::{Effect, Lifespan, Why};
 use super::{Container, Env, Partition, Step, Stop, Turn};
 use crate::control::MapConfig;
@@ -24,7 +25,11 @@ pub(super) struct MapPart {
     pub(super) changed: Seq,
     /// `(when, hash)` of entries that can expire, with how many of them.
     due: BTreeMap<(u64, u64), u32>,
+    account: Account,
 }
+
+/// Bytes that an entry of `due` takes.
+const DUE_BYTES: usize = 32;
 
 /// What a key leads to at some time.
 enum Found<'a> {
@@ -44,11 +49,12 @@ impl MapPart {
             cleared: Seq(0),
             changed: Seq(0),
             due: BTreeMap::new(),
+            account: Account::new(&env.ledger),
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        usize::try_from(self.store.bytes()).unwrap_or(usize::MAX) + self.due.len() * 32
+        usize::try_from(self.store.bytes()).unwrap_or(usize::MAX) + self.due.len() * DUE_BYTES
     }
 
     pub(super) fn len(&self) -> usize {
@@ -89,7 +95,12 @@ impl MapPart {
     fn lifespan(&self, life: Life, now: impl FnOnce() -> Millis) -> Lifespan {
         let ttl = life.ttl_ms.or(self.config.ttl_ms).filter(|ttl| *ttl > 0);
         let idle = life.max_idle_ms.or(self.config.max_idle_ms).filter(|idle| *idle > 0);
-        Lifespan { expires_at: ttl.map(|ttl| now().0.saturating_add(ttl)), max_idle_ms: idle }
+        if ttl.is_none() && idle.is_none() {
+            return Lifespan::default();
+        }
+        // Idle time counts from partition time at the write, so that must be up to date too.
+        let now = now();
+        Lifespan { expires_at: ttl.map(|ttl| now.0.saturating_add(ttl)), max_idle_ms: idle }
     }
 
     fn forget_due(&mut self, hash: u64, key: Blob<'_>) {
@@ -103,6 +114,7 @@ impl MapPart {
             *count -= 1;
             if *count == 0 {
                 self.due.remove(&(due, hash));
+                self.account.set(self.due.len() * DUE_BYTES);
             }
         }
     }
@@ -110,6 +122,7 @@ impl MapPart {
     fn remember_due(&mut self, hash: u64, key: Blob<'_>) {
         if let Some(due) = self.store.get(hash, raw(key)).and_then(|entry| due_of(&entry)) {
             *self.due.entry((due, hash)).or_default() += 1;
+            self.account.set(self.due.len() * DUE_BYTES);
         }
     }
 
@@ -129,10 +142,11 @@ impl MapPart {
                 let hash = hash64(key.blob.payload, env.seed);
                 let meta = meta(seq, life, key.affinity, time);
                 self.forget_due(hash, key.blob);
-                self.store.put(hash, raw(key.blob), raw(value), &meta).map_err(full)?;
-                if life != Lifespan::default() {
+                let put = self.store.put(hash, raw(key.blob), raw(value), &meta);
+                if put.is_err() || life != Lifespan::default() {
                     self.remember_due(hash, key.blob);
                 }
+                put.map_err(full)?;
             }
             Effect::MapRemove(_, key, _) => {
                 let hash = hash64(key.blob.payload, env.seed);
@@ -155,12 +169,14 @@ impl MapPart {
                 let entry = self.store.get(hash, raw(key.blob));
                 let idle = entry.and_then(|e| e.idle()).map(|idle| Idle { last_ms: time.0, ..idle });
                 self.forget_due(hash, key.blob);
-                self.store.set_expiry(hash, raw(key.blob), seq.0, expires_at, idle).map_err(full)?;
+                let set = self.store.set_expiry(hash, raw(key.blob), seq.0, expires_at, idle);
                 self.remember_due(hash, key.blob);
+                set.map_err(full)?;
             }
             Effect::MapClear(_) => {
                 self.store.clear();
                 self.due.clear();
+                self.account.set(0);
                 self.cleared = seq;
             }
             _ => return Err(Error::with(Kind::WrongStructure, "not an effect on a map")),

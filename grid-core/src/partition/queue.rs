@@ -1,10 +1,12 @@
 //! Queues: a bounded FIFO that lives in one partition as a whole.
 
+use super::account::Account;
 use super::effect::Effect;
 use super::map::not_a;
 use super::{Container, Env, Partition, Step, Turn};
 use crate::control::QueueConfig;
 use crate::data::{Blob, TypeTag};
+use crate::error::{Error, Kind, Result};
 use crate::ids::{Seq, StructureId};
 use std::collections::VecDeque;
 
@@ -19,6 +21,7 @@ pub(super) struct QueuePart {
     payload_bytes: usize,
     /// Number of the last change: everything that a queue answers depends on all before.
     changed: Seq,
+    account: Account,
 }
 
 #[derive(Debug)]
@@ -28,12 +31,13 @@ struct Item {
 }
 
 impl QueuePart {
-    pub(super) fn new(config: &QueueConfig) -> Self {
+    pub(super) fn new(config: &QueueConfig, env: &Env) -> Self {
         QueuePart {
             items: VecDeque::new(),
             items_max: config.items_max.unwrap_or(u64::MAX),
             payload_bytes: 0,
             changed: Seq(0),
+            account: Account::new(&env.ledger),
         }
     }
 
@@ -48,7 +52,7 @@ impl QueuePart {
     pub(super) fn digest(&self) -> u64 {
         let mut digest = self.items.len() as u64;
         for item in &self.items {
-            digest = digest.rotate_left(5) ^ xxhash_rust::xxh3::xxh3_64_with_seed(&item.payload, 7);
+            digest = digest.rotate_left(5) ^ xxhash_rust::xxh3::xxh3_64_with_seed(&item.payload, u64::from(item.tag.0.cast_unsigned()));
         }
         digest
     }
@@ -57,8 +61,7 @@ impl QueuePart {
         self.items.front().map(|item| Blob { tag: item.tag, payload: &item.payload })
     }
 
-    pub(super) fn apply(&mut self, env: &Env, seq: Seq, effect: &Effect<'_>) {
-        let before = self.bytes().cast_signed();
+    pub(super) fn apply(&mut self, seq: Seq, effect: &Effect<'_>) -> Result<()> {
         match *effect {
             Effect::QueueAdd(_, item) => {
                 self.payload_bytes += item.payload.len();
@@ -76,10 +79,11 @@ impl QueuePart {
                 self.items = VecDeque::new();
                 self.payload_bytes = 0;
             }
-            _ => debug_assert!(false, "not an effect on a queue"),
+            _ => return Err(Error::with(Kind::WrongStructure, "not an effect on a queue")),
         }
         self.changed = seq;
-        super::log::adjust(&env.ledger, self.bytes().cast_signed() - before);
+        self.account.set(self.bytes());
+        Ok(())
     }
 }
 

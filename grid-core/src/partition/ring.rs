@@ -63,7 +63,7 @@ impl Ring {
     /// Whole records after `have`, at most about `bytes_max` but at least one if there is any; and
     /// the number of the last of them. `None` if the record after `have` is gone.
     pub(crate) fn after(&self, have: Seq, bytes_max: usize) -> Option<(&[u8], Seq)> {
-        let skip = usize::try_from((have.0 + 1).checked_sub(self.first.0)?).ok()?;
+        let skip = usize::try_from(have.0.checked_add(1)?.checked_sub(self.first.0)?).ok()?;
         if skip > self.ends.len() {
             return None;
         }

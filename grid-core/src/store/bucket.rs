@@ -6,7 +6,7 @@ use super::mem::Ref;
 pub(super) const LANES: usize = 12;
 const LANE_MASK: u32 = (1 << LANES) - 1;
 
-/// Tag 0 is an empty lane.
+/// Tag 0 is an empty lane; a bucket of zero bytes is empty. Any bytes are a valid bucket.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Bucket {
@@ -40,8 +40,6 @@ pub(super) fn tag_of(hash: u64) -> u8 {
 }
 
 impl Bucket {
-    pub(super) const EMPTY: Self = Self { tags: [0; LANES], passed: 0, refs: [Ref::new(0); LANES] };
-
     /// The lanes with this tag.
     #[inline(always)]
     pub(super) fn with_tag(&self, tag: u8) -> Lanes {
@@ -56,6 +54,11 @@ impl Bucket {
     /// The lanes with an entry.
     pub(super) fn occupied(&self) -> Lanes {
         Lanes(!compare(self, 0) & LANE_MASK)
+    }
+
+    /// Whether there is no entry here, and none passed by.
+    pub(super) fn is_blank(&self) -> bool {
+        self.passed == 0 && self.occupied().next().is_none()
     }
 
     #[inline(always)]
@@ -101,7 +104,8 @@ mod tests {
 
     #[test]
     fn lanes_are_found_by_tag() {
-        let mut bucket = Bucket { passed: u32::MAX, ..Bucket::EMPTY };
+        let mut bucket =
+            Bucket { tags: [0; LANES], passed: u32::MAX, refs: [Ref::default(); LANES] };
         assert_eq!((bucket.vacant(), bucket.occupied().count()), (Some(0), 0));
         for lane in 0..LANES {
             bucket.set(lane, tag_of(lane as u64 % 3), Ref::new(lane as u32));

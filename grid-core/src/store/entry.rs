@@ -2,7 +2,7 @@
 
 use super::Store;
 use super::mem::Ref;
-use super::record::{self, EXPIRY, IDLE, LARGE, Shape, TOMBSTONE};
+use super::record::{self, EXPIRY, IDLE, LARGE, Shape, TOMBSTONE, TYPES};
 
 /// A typed sequence of bytes: two are equal if tag and payload are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,13 +92,21 @@ impl<'a> Entry<'a> {
     #[must_use]
     pub fn value(&self) -> Blob<'a> {
         let mem = &self.store.arena.mem;
+        if !self.shape.has(TOMBSTONE | LARGE | TYPES) {
+            return Blob { tag: self.store.value_tag(), payload: self.shape.value(mem, self.at) };
+        }
+        self.unusual_value()
+    }
+
+    fn unusual_value(&self) -> Blob<'a> {
+        let mem = &self.store.arena.mem;
         if self.is_tombstone() {
             return Blob { tag: 0, payload: &[] };
         }
         let tag = self.shape.tags(mem, self.at).map_or(self.store.value_tag(), |tags| tags.1);
-        let payload = match self.shape.has(LARGE) {
-            false => self.shape.value(mem, self.at),
-            true => self.shape.slot(mem, self.at).map_or(&[][..], |s| self.store.large.get(s)),
+        let payload = match self.shape.slot(mem, self.at) {
+            Some(slot) => self.store.large.get(slot),
+            None => self.shape.value(mem, self.at),
         };
         Blob { tag, payload }
     }

@@ -4,10 +4,10 @@
 //! the buckets before the frontier is in the new table, the rest in the old one.
 
 use super::StoreFull;
-use super::bucket::{Bucket, LANES};
-use super::ledger::Ledger;
+use super::bucket::LANES;
 use super::mem::Ref;
-use super::table::{Place, Table};
+use super::pool::Pool;
+use super::table::{Place, Probe, Table};
 use std::sync::Arc;
 
 /// Buckets swept with every write while resizing: around 100 entries.
@@ -34,9 +34,8 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn new(ledger: &Arc<Ledger>) -> Self {
-        let none = || Table::none(Arc::clone(ledger));
-        Self { table: none(), new: none(), moved: 0 }
+    pub(super) fn new(pool: &Arc<Pool>) -> Self {
+        Self { table: Table::new(0, pool), new: Table::new(0, pool), moved: 0 }
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -49,7 +48,7 @@ impl Index {
 
     #[inline(always)]
     fn is_moved(&self, hash: u64) -> bool {
-        self.table.home(hash) < self.moved
+        self.moved > 0 && self.table.home(hash) < self.moved
     }
 
     #[inline(always)]
@@ -62,8 +61,8 @@ impl Index {
     }
 
     #[inline(always)]
-    pub(super) fn line(&self, hash: u64) -> *const Bucket {
-        self.table_of(hash).line(hash)
+    pub(super) fn prefetch(&self, hash: u64) {
+        self.table_of(hash).prefetch(hash);
     }
 
     #[inline(always)]
@@ -72,23 +71,29 @@ impl Index {
     }
 
     #[inline(always)]
-    pub(super) fn find(&self, hash: u64, is: impl FnMut(Ref) -> bool) -> Option<(Slot, Ref)> {
+    pub(super) fn find(&self, hash: u64, probe: impl Probe) -> Option<(Slot, Ref)> {
         let new = self.is_moved(hash);
-        let table = if new { &self.new } else { &self.table };
-        table.find(hash, is).map(|(place, entry)| (Slot { new, place }, entry))
+        let (place, entry) = match new {
+            false => self.table.find(hash, probe)?,
+            true => self.find_moved(hash, &{ probe })?,
+        };
+        Some((Slot { new, place }, entry))
     }
 
-    /// Makes room for one more entry: the first table, or the start of a growth.
+    #[inline(never)]
+    fn find_moved(&self, hash: u64, probe: &impl Probe) -> Option<(Place, Ref)> {
+        self.new.find(hash, *probe)
+    }
+
+    /// Makes room for one more entry: starts to grow if there is little, and takes the pages that
+    /// the entry needs. Without memory the old table serves until its last lane.
     pub(super) fn make_room(&mut self, hash: u64) -> Result<(), StoreFull> {
-        if self.table.count() == 0 {
-            self.table = Table::new(1, &Arc::clone(self.table.ledger()))?;
+        if let Some(count) = self.grown_count() {
+            let new = Table::new(count, self.table.pool());
+            *self.table_at(self.table.count() > 0) = new;
         }
-        let started = match self.grown_count() {
-            Some(count) => Table::new(count, self.table.ledger()).map(|new| self.new = new),
-            None => Ok(()),
-        };
-        // Without memory for a larger table the old one serves until its last lane.
-        if self.table_of(hash).is_full() { started.and(Err(StoreFull)) } else { Ok(()) }
+        let new = self.is_moved(hash);
+        self.table_at(new).reserve(hash, 1)
     }
 
     /// Buckets of the table that one more entry makes necessary.
@@ -98,12 +103,10 @@ impl Index {
         (full && !self.is_resizing()).then(|| count + (count / 8).max(1))
     }
 
-    /// Bytes that [`make_room`](Self::make_room) would take.
+    /// Bytes by which one more entry makes the index larger in the end.
     pub(super) fn growth_for_one(&self) -> usize {
-        match self.table.count() {
-            0 => Table::bytes_of(1) as usize,
-            _ => self.grown_count().map_or(0, |count| Table::bytes_of(count) as usize),
-        }
+        let count = self.table.count();
+        self.grown_count().map_or(0, |grown| Table::bytes_of(grown) - Table::bytes_of(count))
     }
 
     /// Adds an entry after [`make_room`](Self::make_room).
@@ -122,10 +125,7 @@ impl Index {
         let (count, entries) = (self.table.count(), self.entries());
         if count > 2 && !self.is_resizing() && entries * 100 < count * LANES * SPARSE_PERCENT {
             let smaller = (entries * 100).div_ceil(LANES * SHRUNK_PERCENT).max(1);
-            // Without memory for a smaller table the large one stays.
-            if let Ok(table) = Table::new(smaller, self.table.ledger()) {
-                self.new = table;
-            }
+            self.new = Table::new(smaller, self.table.pool());
         }
     }
 
@@ -134,7 +134,7 @@ impl Index {
         self.new.count() > 0
     }
 
-    /// Moves the next buckets, while resizing. `touch` announces entries whose hash will be asked
+    /// Moves the next buckets, while resizing; without memory for them, not now. `touch` announces entries whose hash will be asked
     /// for in the next step.
     pub(super) fn sweep(
         &mut self,
@@ -142,22 +142,24 @@ impl Index {
         hash_of: impl Fn(Ref) -> u64,
         touch: impl Fn(Ref),
     ) {
-        for _ in 0..SWEEP_BUCKETS {
-            if self.moved == self.table.count() || self.new.is_full() {
-                break;
-            }
+        for _ in 0..SWEEP_BUCKETS.min(self.table.count() - self.moved) {
             self.table.each_in(self.moved + 2, &touch);
             scratch.clear();
             self.table.gather(self.moved, &hash_of, scratch);
+            let last = scratch.iter().map(|(hash, ..)| *hash).max().unwrap_or(0);
+            if self.new.reserve(last, scratch.len()).is_err() {
+                return;
+            }
             for (hash, entry, place) in scratch.drain(..) {
                 self.table.remove(self.moved, place);
                 self.new.insert(hash, entry);
             }
             self.moved += 1;
+            self.table.release_before(self.moved);
         }
         if self.moved == self.table.count() {
             debug_assert_eq!(self.table.entries(), 0);
-            let none = Table::none(Arc::clone(self.table.ledger()));
+            let none = Table::new(0, self.table.pool());
             self.table = std::mem::replace(&mut self.new, none);
             self.moved = 0;
         }
@@ -178,7 +180,7 @@ impl Index {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::new(&Arc::clone(self.table.ledger()));
+        *self = Self::new(&Arc::clone(self.table.pool()));
     }
 }
 

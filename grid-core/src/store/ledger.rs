@@ -70,10 +70,6 @@ impl Charge {
         self.bytes
     }
 
-    pub(super) fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
-    }
-
     pub(super) fn add(&mut self, bytes: u64) {
         self.ledger.charge(bytes);
         self.bytes += bytes;

@@ -7,6 +7,7 @@
 //! that starts there. So two stores never share a byte, and within a store `&Mem` reads and
 //! `&mut Mem` writes.
 
+use super::bucket::Bucket;
 use std::ptr::NonNull;
 
 /// Bytes of a granule, the unit of references and chunk sizes.
@@ -18,8 +19,17 @@ pub(super) const GRANULE: usize = 8;
 pub(super) struct Ref(u32);
 
 impl Ref {
+    /// No chunk and no block starts here: it would end beyond the region.
+    pub(super) const NIL: Self = Self(u32::MAX);
+
     pub(super) const fn new(granule: u32) -> Self {
         Self(granule)
+    }
+
+    /// The reference `bytes` further on, a multiple of a granule.
+    #[inline(always)]
+    pub(super) const fn plus(self, bytes: u32) -> Self {
+        Self(self.0 + bytes / GRANULE as u32)
     }
 
     pub(super) const fn granule(self) -> u32 {
@@ -132,20 +142,20 @@ impl Region {
         self.bytes
     }
 
-    /// Access to the region for one store, which keeps the region alive beside it.
+    /// Access to the region for one owner of blocks, which keeps the region alive beside it.
     pub(super) fn mem(&self) -> Mem {
         Mem { base: self.base, bytes: self.bytes }
     }
 }
 
-/// One store's access to the blocks that it owns.
+/// Access to the blocks of one owner: a store's arena, or a table of its index.
 #[derive(Debug)]
 pub(super) struct Mem {
     base: NonNull<u8>,
     bytes: usize,
 }
 
-// SAFETY: a `Mem` belongs to one store and reaches only that store's blocks.
+// SAFETY: a `Mem` belongs to one owner and reaches only that owner's blocks.
 unsafe impl Send for Mem {}
 // SAFETY: `&Mem` only reads.
 unsafe impl Sync for Mem {}
@@ -214,6 +224,26 @@ impl Mem {
         }
     }
 
+    /// The bucket at `at` in a block of buckets.
+    #[inline(always)]
+    pub(super) fn bucket(&self, at: Ref) -> &Bucket {
+        // SAFETY: blocks are aligned to their size, at least 1 KiB, and `at` is a multiple of a
+        // bucket from the start of one; any bytes are a bucket; not written while borrowed.
+        unsafe { &*self.ptr(at, 0, size_of::<Bucket>()).cast() }
+    }
+
+    #[inline(always)]
+    pub(super) fn bucket_mut(&mut self, at: Ref) -> &mut Bucket {
+        // SAFETY: as in `bucket`; `&mut self` makes this the only access.
+        unsafe { &mut *self.ptr(at, 0, size_of::<Bucket>()).cast() }
+    }
+
+    /// Fills `len` bytes of a block with zeros.
+    pub(super) fn zero(&mut self, at: Ref, len: usize) {
+        // SAFETY: within the block, `&mut self` makes this the only access.
+        unsafe { self.ptr(at, 0, len).write_bytes(0, len) };
+    }
+
     /// Copies the first `len` bytes of a chunk over another chunk.
     pub(super) fn copy(&mut self, from: Ref, to: Ref, len: usize) {
         debug_assert!(from.0.abs_diff(to.0) as usize * GRANULE >= len, "chunks overlap");
@@ -229,11 +259,19 @@ impl Mem {
             prefetch(first.wrapping_add(line));
         }
     }
+
+    /// Asks the processor to load the two cache lines after the one where a chunk starts.
+    #[inline(always)]
+    pub(super) fn prefetch_next(&self, at: Ref) {
+        let first = self.base.as_ptr().wrapping_add(at.0 as usize * GRANULE);
+        prefetch(first.wrapping_add(64));
+        prefetch(first.wrapping_add(127));
+    }
 }
 
 /// Asks the processor to load the cache line at `at`, which may be any address.
 #[inline(always)]
-pub(super) fn prefetch<T>(at: *const T) {
+fn prefetch<T>(at: *const T) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch never faults.
     unsafe {

@@ -15,6 +15,7 @@
 
 use super::entry::{Blob, Idle, Meta};
 use super::mem::{GRANULE, Mem, Ref};
+use super::table::Probe;
 
 pub(super) const TOMBSTONE: u8 = 1;
 pub(super) const EXPIRY: u8 = 2;
@@ -34,9 +35,15 @@ const SLOT: usize = 4;
 const KEY_EXT: usize = 255;
 const SEQ_MAX: u64 = (1 << 56) - 1;
 
+/// The flags that stand for a field.
+const FIELDS: u8 = EXPIRY | IDLE | AFFINITY | TYPES | EXT;
+
 /// Bytes of the optional fields among `flags`.
 #[inline(always)]
 const fn options(flags: u8) -> usize {
+    if flags & FIELDS == 0 {
+        return 0;
+    }
     let f = flags as usize;
     (f >> 1 & 1) * 8 + (f >> 2 & 1) * 12 + (f >> 3 & 1) * 4 + (f >> 4 & 1) * 8 + (f >> 5 & 1) * 4
 }
@@ -173,7 +180,7 @@ impl Shape {
         mem.set_word(at, u64::from(self.flags) | (meta.seq & SEQ_MAX) << 8);
         let short = if self.has(EXT) { 0 } else { self.key_len };
         mem.set_u32(at, 8, short | self.value_len << 8);
-        if self.flags & (EXPIRY | IDLE | AFFINITY | TYPES | EXT) != 0 {
+        if self.flags & FIELDS != 0 {
             self.write_options(mem, at, tags, meta);
         }
     }
@@ -211,6 +218,48 @@ impl Shape {
         debug_assert_eq!(inline.len(), self.value_len as usize);
         mem.set_bytes(at, self.value_at(), inline);
     }
+}
+
+/// A search for the record of a key.
+#[derive(Clone, Copy)]
+pub(super) struct OfKey<'a> {
+    pub(super) mem: &'a Mem,
+    pub(super) key: Blob<'a>,
+    /// The key tag of records that have none of their own.
+    pub(super) container_tag: Option<i32>,
+}
+
+impl Probe for OfKey<'_> {
+    #[inline(always)]
+    fn is(&self, at: Ref) -> bool {
+        // Where key and value are is known only from the record's first line; the next ones are
+        // needed in nearly all cases, so their loads need not wait for it.
+        self.mem.prefetch_next(at);
+        let (flags, short) = (self.mem.word(at) as u8, self.mem.u32(at, 8) as u8);
+        let Blob { tag, payload } = self.key;
+        if flags & FIELDS != 0 {
+            return has_key(self.mem, at, payload, tag, self.container_tag);
+        }
+        usize::from(short) == payload.len()
+            && same(self.mem.bytes(at, HEADER, short.into()), payload)
+            && self.container_tag == Some(tag)
+    }
+}
+
+#[inline(never)]
+fn has_key(mem: &Mem, at: Ref, payload: &[u8], tag: i32, container_tag: Option<i32>) -> bool {
+    let shape = Shape::read(mem, at);
+    let own_tag = shape.tags(mem, at).map(|tags| tags.0);
+    shape.key(mem, at) == payload && own_tag.or(container_tag) == Some(tag)
+}
+
+/// Equality of slices of the same length; without a call for the usual short keys.
+#[inline(always)]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    if !(8..=16).contains(&a.len()) {
+        return a == b;
+    }
+    a.first_chunk::<8>() == b.first_chunk() && a.last_chunk::<8>() == b.last_chunk()
 }
 
 /// The sequence number of the record at `at`.

@@ -6,9 +6,15 @@
 
 use super::StoreFull;
 use super::bucket::{Bucket, LANES, tag_of};
-use super::ledger::{Charge, Ledger};
-use super::mem::Ref;
+use super::mem::{Mem, Ref};
+use super::pool::{Loan, Pool};
 use std::sync::Arc;
+
+/// Buckets of the smallest and the largest page, 1 KiB and 64 KiB.
+const PAGE_BITS_MIN: u32 = 4;
+const PAGE_BITS_MAX: u32 = 10;
+/// Pages of a table, unless they would be smaller or larger than that.
+const PAGES: usize = 32;
 
 /// Where an entry's reference is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,40 +23,116 @@ pub(super) struct Place {
     pub(super) lane: usize,
 }
 
+/// What a search is for.
+pub(super) trait Probe: Copy {
+    /// Whether it is this entry.
+    fn is(&self, entry: Ref) -> bool;
+}
+
+impl<F: Fn(Ref) -> bool + Copy> Probe for F {
+    #[inline(always)]
+    fn is(&self, entry: Ref) -> bool {
+        self(entry)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Table {
-    /// The first buckets; those up to `count` that are not there yet are empty. So a new table
-    /// costs nothing until it is filled, in order.
-    buckets: Vec<Bucket>,
+    mem: Mem,
+    /// Blocks from the pool. The buckets of one that is `NIL` or beyond the end are empty: not
+    /// there yet, or not any more. So a table that is filled and emptied in order holds what it needs.
+    pages: Vec<Ref>,
+    page_bits: u32,
     count: usize,
     entries: usize,
-    charge: Charge,
+    bytes: u64,
+    pool: Arc<Pool>,
 }
 
 impl Table {
-    /// A table without any bucket.
-    pub(super) fn none(ledger: Arc<Ledger>) -> Self {
-        Self { buckets: Vec::new(), count: 0, entries: 0, charge: Charge::new(ledger, 0) }
+    /// A table with `count` buckets; it takes no memory yet.
+    pub(super) fn new(count: usize, pool: &Arc<Pool>) -> Self {
+        let page = (count / PAGES).next_power_of_two().ilog2();
+        Self {
+            mem: pool.mem(),
+            pages: Vec::new(),
+            page_bits: page.clamp(PAGE_BITS_MIN, PAGE_BITS_MAX),
+            count,
+            entries: 0,
+            bytes: 0,
+            pool: Arc::clone(pool),
+        }
     }
 
-    pub(super) fn new(count: usize, ledger: &Arc<Ledger>) -> Result<Self, StoreFull> {
-        let mut buckets = Vec::new();
-        buckets.try_reserve_exact(count).map_err(|_| StoreFull)?;
-        let charge = Charge::new(Arc::clone(ledger), Self::bytes_of(count));
-        Ok(Self { buckets, count, entries: 0, charge })
-    }
-
-    /// Bytes of a table with `count` buckets.
-    pub(super) fn bytes_of(count: usize) -> u64 {
-        (count * size_of::<Bucket>()) as u64
-    }
-
+    /// Bytes of the pages held.
     pub(super) fn bytes(&self) -> u64 {
-        self.charge.bytes()
+        self.bytes
     }
 
-    pub(super) fn ledger(&self) -> &Arc<Ledger> {
-        self.charge.ledger()
+    /// Bytes that a table with `count` buckets takes when it is full.
+    pub(super) fn bytes_of(count: usize) -> usize {
+        count.next_multiple_of(1 << PAGE_BITS_MIN) * size_of::<Bucket>()
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    fn loan(&self, start: Ref) -> Loan {
+        Loan { start, class: (self.page_bits - PAGE_BITS_MIN) as u8 }
+    }
+
+    /// Where a bucket is in memory, if its page is there.
+    #[inline(always)]
+    fn spot(&self, at: usize) -> Option<Ref> {
+        let page = *self.pages.get(at >> self.page_bits)?;
+        let within = at & ((1 << self.page_bits) - 1);
+        (page != Ref::NIL).then(|| page.plus((within * size_of::<Bucket>()) as u32))
+    }
+
+    #[inline(always)]
+    fn bucket(&self, at: usize) -> Option<&Bucket> {
+        Some(self.mem.bucket(self.spot(at)?))
+    }
+
+    /// A bucket whose page is there.
+    fn bucket_mut(&mut self, at: usize) -> Option<&mut Bucket> {
+        let spot = self.spot(at)?;
+        Some(self.mem.bucket_mut(spot))
+    }
+
+    /// Takes the page of a bucket, if it is not there.
+    fn ensure(&mut self, at: usize) -> Result<(), StoreFull> {
+        let page = at >> self.page_bits;
+        if self.pages.len() <= page {
+            self.pages.resize(page + 1, Ref::NIL);
+        }
+        if self.pages[page] == Ref::NIL {
+            let class = (self.page_bits - PAGE_BITS_MIN) as u8;
+            let loan = self.pool.take(class, class)?;
+            self.mem.zero(loan.start, loan.bytes());
+            self.bytes += loan.bytes() as u64;
+            self.pages[page] = loan.start;
+        }
+        Ok(())
+    }
+
+    /// Gives the page before the bucket `end` back if that is where a page ends and it is empty.
+    pub(super) fn release_before(&mut self, end: usize) {
+        let buckets = 1 << self.page_bits;
+        if end == 0 || !end.is_multiple_of(buckets) {
+            return;
+        }
+        let blank = |at| self.bucket(at).is_none_or(Bucket::is_blank);
+        let page = (end >> self.page_bits) - 1;
+        if self.pages.get(page).is_some_and(|start| *start != Ref::NIL)
+            && (end - buckets..end).all(blank)
+        {
+            let start = std::mem::replace(&mut self.pages[page], Ref::NIL);
+            let loan = self.loan(start);
+            self.bytes -= loan.bytes() as u64;
+            self.pool.give([loan]);
+        }
     }
 
     #[inline(always)]
@@ -60,10 +142,6 @@ impl Table {
 
     pub(super) fn entries(&self) -> usize {
         self.entries
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.entries >= self.count * LANES
     }
 
     /// The bucket where a hash belongs; 0 if there is none.
@@ -76,28 +154,41 @@ impl Table {
         if bucket + 1 == self.count { 0 } else { bucket + 1 }
     }
 
-    /// The address of a hash's bucket, to prefetch.
+    /// Starts loading the bucket of a hash.
     #[inline(always)]
-    pub(super) fn line(&self, hash: u64) -> *const Bucket {
-        self.buckets.as_ptr().wrapping_add(self.home(hash))
+    pub(super) fn prefetch(&self, hash: u64) {
+        if let Some(spot) = self.spot(self.home(hash)) {
+            self.mem.prefetch(spot, 1);
+        }
     }
 
     /// The first reference in a hash's bucket that may be its entry, to prefetch.
     #[inline(always)]
     pub(super) fn guess(&self, hash: u64) -> Option<Ref> {
-        let bucket = self.buckets.get(self.home(hash))?;
+        let bucket = self.bucket(self.home(hash))?;
         Some(bucket.at(bucket.with_tag(tag_of(hash)).next()?))
     }
 
     #[inline(always)]
-    pub(super) fn find(&self, hash: u64, mut is: impl FnMut(Ref) -> bool) -> Option<(Place, Ref)> {
-        let tag = tag_of(hash);
-        let home = self.home(hash);
-        let mut at = home;
-        loop {
-            let bucket = self.buckets.get(at)?;
+    pub(super) fn find(&self, hash: u64, probe: impl Probe) -> Option<(Place, Ref)> {
+        let (tag, home) = (tag_of(hash), self.home(hash));
+        let bucket = self.bucket(home)?;
+        for lane in bucket.with_tag(tag) {
+            if probe.is(bucket.at(lane)) {
+                return Some((Place { bucket: home, lane }, bucket.at(lane)));
+            }
+        }
+        if bucket.passed == 0 { None } else { self.find_beyond(home, tag, &{ probe }) }
+    }
+
+    /// The probe comes by reference to a copy: so in `find` itself it need not be in memory.
+    #[inline(never)]
+    fn find_beyond(&self, home: usize, tag: u8, probe: &impl Probe) -> Option<(Place, Ref)> {
+        let mut at = self.after(home);
+        while at != home {
+            let bucket = self.bucket(at)?;
             for lane in bucket.with_tag(tag) {
-                if is(bucket.at(lane)) {
+                if probe.is(bucket.at(lane)) {
                     return Some((Place { bucket: at, lane }, bucket.at(lane)));
                 }
             }
@@ -105,21 +196,29 @@ impl Table {
                 return None;
             }
             at = self.after(at);
-            if at == home {
-                return None;
-            }
         }
+        None
     }
 
-    /// Adds an entry. There must be room.
+    /// Makes sure that `entries` entries of hash `hash` or less can be inserted: takes the pages
+    /// that they may need.
+    pub(super) fn reserve(&mut self, hash: u64, entries: usize) -> Result<(), StoreFull> {
+        if self.entries + entries > self.count * LANES {
+            return Err(StoreFull);
+        }
+        let (mut at, mut vacant) = (self.home(hash), 0);
+        while vacant < entries {
+            self.ensure(at)?;
+            vacant += self.bucket(at).map_or(0, |bucket| LANES - bucket.occupied().count());
+            at = self.after(at);
+        }
+        Ok(())
+    }
+
+    /// Adds an entry after [`reserve`](Self::reserve).
     pub(super) fn insert(&mut self, hash: u64, entry: Ref) {
-        debug_assert!(!self.is_full());
         let mut at = self.home(hash);
-        loop {
-            while self.buckets.len() <= at {
-                self.buckets.push(Bucket::EMPTY);
-            }
-            let bucket = &mut self.buckets[at];
+        while let Some(bucket) = self.bucket_mut(at) {
             if let Some(lane) = bucket.vacant() {
                 bucket.set(lane, tag_of(hash), entry);
                 self.entries += 1;
@@ -128,26 +227,33 @@ impl Table {
             bucket.passed += 1;
             at = self.after(at);
         }
+        debug_assert!(false, "no room was reserved");
     }
 
     /// Removes the entry at `place`, whose bucket by hash is `home`.
     pub(super) fn remove(&mut self, home: usize, place: Place) {
-        self.buckets[place.bucket].unset(place.lane);
+        if let Some(bucket) = self.bucket_mut(place.bucket) {
+            bucket.unset(place.lane);
+        }
         self.entries -= 1;
         let mut at = home;
         while at != place.bucket {
-            self.buckets[at].passed -= 1;
+            if let Some(bucket) = self.bucket_mut(at) {
+                bucket.passed -= 1;
+            }
             at = self.after(at);
         }
     }
 
     pub(super) fn set_ref(&mut self, place: Place, entry: Ref) {
-        self.buckets[place.bucket].set_ref(place.lane, entry);
+        if let Some(bucket) = self.bucket_mut(place.bucket) {
+            bucket.set_ref(place.lane, entry);
+        }
     }
 
     /// Calls `f` with every entry in the bucket `at`, wherever it belongs.
     pub(super) fn each_in(&self, at: usize, mut f: impl FnMut(Ref)) {
-        if let Some(bucket) = self.buckets.get(at) {
+        if let Some(bucket) = self.bucket(at) {
             bucket.occupied().for_each(|lane| f(bucket.at(lane)));
         }
     }
@@ -160,7 +266,7 @@ impl Table {
         out: &mut Vec<(u64, Ref, Place)>,
     ) {
         let mut at = home;
-        while let Some(bucket) = self.buckets.get(at) {
+        while let Some(bucket) = self.bucket(at) {
             for lane in bucket.occupied() {
                 let hash = hash_of(bucket.at(lane));
                 if self.home(hash) == home {
@@ -175,13 +281,22 @@ impl Table {
     }
 }
 
+impl Drop for Table {
+    fn drop(&mut self) {
+        let pages = std::mem::take(&mut self.pages);
+        let pages = pages.into_iter().filter(|start| *start != Ref::NIL);
+        self.pool.give(pages.map(|start| self.loan(start)));
+    }
+}
+
 #[cfg(test)]
 impl Table {
     /// Asserts that every entry can be found and every count is right.
     pub(super) fn check(&self, hash_of: impl Fn(Ref) -> u64, belongs: impl Fn(u64) -> bool) {
         let mut passed = vec![0u32; self.count];
         let mut entries = 0;
-        for (at, bucket) in self.buckets.iter().enumerate() {
+        for at in 0..self.count {
+            let Some(bucket) = self.bucket(at) else { continue };
             for lane in bucket.occupied() {
                 let hash = hash_of(bucket.at(lane));
                 assert!(belongs(hash), "an entry is in the wrong table");
@@ -195,9 +310,10 @@ impl Table {
             }
         }
         assert_eq!(entries, self.entries);
-        passed.truncate(self.buckets.len());
-        assert_eq!(self.buckets.iter().map(|b| b.passed).collect::<Vec<_>>(), passed);
-        assert!(self.buckets.len() <= self.count);
-        assert_eq!(self.bytes(), Self::bytes_of(self.count));
+        for (at, passed) in passed.iter().enumerate() {
+            assert_eq!(self.bucket(at).map_or(0, |bucket| bucket.passed), *passed);
+        }
+        let pages = self.pages.iter().filter(|start| **start != Ref::NIL).count() as u64;
+        assert_eq!(self.bytes, pages << (self.page_bits + 6));
     }
 }

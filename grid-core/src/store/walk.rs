@@ -2,7 +2,6 @@
 
 use super::entry::Entry;
 use super::mem::Ref;
-use super::record::TOMBSTONE;
 use super::table::Place;
 use super::{Store, hash64};
 use std::ops::ControlFlow;
@@ -43,13 +42,15 @@ impl Store {
     }
 
     /// A hash over all entries: keys, values, sequence numbers, expiry and idle times, affinities,
-    /// but not the last access. Equal on replicas of equal content, whatever their layout. Takes
+    /// but not the last access, nor tombstones (replicas drop them at different times). Equal on replicas of equal content, whatever their layout. Takes
     /// time in proportion to the content.
     #[must_use]
     pub fn digest(&self) -> u64 {
         let mut digest = 0u64;
         let _ = self.walk(0, |_, entry| {
-            digest = digest.wrapping_add(digest_of(&entry));
+            if !entry.is_tombstone() {
+                digest = digest.wrapping_add(digest_of(&entry));
+            }
             ControlFlow::Continue(())
         });
         digest
@@ -62,7 +63,6 @@ fn digest_of(entry: &Entry<'_>) -> u64 {
     let hash = hash64(value.payload, hash ^ u64::from(value.tag.cast_unsigned()));
     let words = [
         entry.seq(),
-        u64::from(entry.shape.flags() & TOMBSTONE),
         entry.expires_at().map_or(u64::MAX, |ms| ms),
         entry.idle().map_or(u64::MAX, |idle| u64::from(idle.max_ms)),
         entry.affinity().map_or(u64::MAX, u64::from),

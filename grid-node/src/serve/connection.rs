@@ -130,7 +130,9 @@ impl Connection {
                 // A reset is how clients are killed; it is nobody's fault.
                 Err(_) => return Poll::Ready(Ok(false)),
             }
+            self.shared.counters.received.add(read.filled().len() as u64);
             let mut result = self.feed(read.filled(), out);
+            self.shared.counters.sent.add(out.len() as u64);
             if self.pending.is_empty() && !out.is_empty() {
                 match Pin::new(&mut self.stream).poll_write(cx, out) {
                     Poll::Ready(Ok(n)) if n == out.len() => out.clear(),

@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use crate::cell::Target;
+use crate::status::Observe;
 use grid_core::error::{Error, Kind, Result};
 use grid_core::wire::FrameKind;
 use grid_core::wire::control::{self, Control, ControlReply};
@@ -56,7 +57,11 @@ fn answer(connection: &mut Connection, message: Control) -> Result<ControlReply>
             connection.subscribed.retain(|(number, _)| *number != subscription);
             Ok(ControlReply::Done)
         }
-        Control::Status => Ok(ControlReply::Status(crate::status::json(shared))),
+        Control::Status => {
+            let status = serde_json::to_string(&Observe::status(&**shared));
+            let status = status.map_err(|e| Error::with(Kind::Internal, e.to_string()))?;
+            Ok(ControlReply::Status(status))
+        }
         Control::CloseSession => {
             shared.end_session(connection.session.id);
             Ok(ControlReply::Done)

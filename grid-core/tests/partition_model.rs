@@ -1,0 +1,49 @@
+//! A partition beside a model of plain collections: every answer, number, gate and record, alone and
+//! with backups that get their records late, in another order, twice, cut, or never.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
+
+#[path = "model/commands.rs"]
+mod commands;
+#[path = "model/driver.rs"]
+mod driver;
+#[path = "model/plain.rs"]
+mod plain;
+
+use driver::{Driver, Step, alone, replicated};
+use proptest::prelude::*;
+
+fn drive(backups: u64, steps: &[Step]) -> Driver {
+    let mut driver = Driver::new(backups);
+    for step in steps {
+        driver.step(step);
+    }
+    driver.read_all();
+    driver.catch_up();
+    assert_eq!(driver.primary.committed(), driver.primary.last());
+    driver
+}
+
+fn config() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    let cases = config.cases.min(48).max(if config.cases > 256 { config.cases } else { 0 });
+    ProptestConfig { cases, failure_persistence: None, ..config }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_partition_alone_does_what_collections_do(
+        steps in proptest::collection::vec(alone(), 1..300),
+    ) {
+        drive(0, &steps);
+    }
+
+    #[test]
+    fn a_partition_with_backups_loses_and_shows_nothing_that_a_failover_could_take_back(
+        backups in 0..3u64,
+        steps in proptest::collection::vec(replicated(), 1..300),
+    ) {
+        drive(backups, &steps);
+    }
+}

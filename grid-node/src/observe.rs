@@ -1,0 +1,85 @@
+//! What a member tells of itself.
+
+use crate::shared::Shared;
+use crate::status::{
+    Check, ClientStatus, ClusterStatus, Health, MemberStatus, MemoryStatus, Observe, PartitionStatus, Status,
+    StructureStatus, Totals, label,
+};
+use grid_core::ids::StructureId;
+
+impl Observe for Shared {
+    fn status(&self) -> Status {
+        let (address, http) = self.addresses;
+        let counters = &self.counters;
+        let partitions = self.cells().len() as u64;
+        Status {
+            cluster: ClusterStatus { name: self.settings.cluster.clone(), life: self.life },
+            member: MemberStatus {
+                id: self.member.0,
+                name: self.settings.name.clone(),
+                version: env!("CARGO_PKG_VERSION").into(),
+                address: address.to_string(),
+                http: http.map(|http| http.to_string()),
+                uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                cores: self.settings.cores as u64,
+            },
+            partitions: PartitionStatus { count: partitions, primary: partitions, backup: 0 },
+            memory: MemoryStatus {
+                used_bytes: self.env.ledger.used(),
+                budget_bytes: self.env.ledger.budget(),
+            },
+            structures: structures(self),
+            clients: ClientStatus {
+                connections: counters.connections.get(),
+                sessions: self.control.sessions() as u64,
+                subscriptions: self.cells().iter().map(|cell| cell.subscribers() as u64).sum(),
+                parked_replies: counters.parked.get(),
+            },
+            totals: Totals {
+                connections: counters.accepted.get(),
+                offenders: counters.offenders.get(),
+                received_bytes: counters.received.get(),
+                sent_bytes: counters.sent.get(),
+                operations: [
+                    ("read".to_owned(), counters.reads.get()),
+                    ("write".to_owned(), counters.writes.get()),
+                ]
+                .into(),
+                refused: counters.refused().into_iter().map(|(kind, n)| (label(kind), n)).collect(),
+            },
+        }
+    }
+
+    fn health(&self) -> Health {
+        let closed = self.check_open().err().map(|error| error.to_string());
+        let ready = match (&closed, self.is_draining()) {
+            (Some(reason), _) => Check::unless(vec![reason.clone()]),
+            (None, true) => Check::unless(vec!["the member is shutting down".into()]),
+            (None, false) => Check::well(),
+        };
+        // One member has no other to take over: without it the data is gone.
+        let safe = Check::unless(vec!["the cluster has one member: stopping it loses the data".into()]);
+        Health { live: Check::well(), ready, safe }
+    }
+}
+
+fn structures(shared: &Shared) -> Vec<StructureStatus> {
+    let named = (0..).map(StructureId).zip(shared.control.structures());
+    let mut all: Vec<_> = named
+        .map(|(id, structure)| {
+            let kind = structure.config.kind();
+            (id, StructureStatus { name: structure.name, kind, entries: 0, bytes: 0 })
+        })
+        .collect();
+    for cell in shared.cells() {
+        cell.read(|partition| {
+            for (id, status) in &mut all {
+                if let Some((entries, bytes)) = partition.usage(*id) {
+                    status.entries += entries as u64;
+                    status.bytes += bytes as u64;
+                }
+            }
+        });
+    }
+    all.into_iter().map(|(_, status)| status).collect()
+}
