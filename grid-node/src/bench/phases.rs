@@ -88,11 +88,8 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// From a thread to the coordinator.
-enum Event {
-    Prepared(Result<()>),
-    Ended(Result<()>),
-}
+/// From a thread to the coordinator: it has ended its preparations, then the measurement.
+type Event = Result<()>;
 
 /// Runs all phases. `open` makes the parties of a thread.
 pub(super) fn run<P, F, Opening>(load: &Load, parties: usize, open: F) -> Result<Measured>
@@ -159,6 +156,7 @@ fn coordinate(load: &Load, inbox: &Receiver<Event>, threads: &[Worker<'_>]) -> R
     for _ in threads {
         await_event(inbox, None)?;
     }
+    let mut ended = 0;
     let fill_time = load.fill.then(|| filling.elapsed());
     let mut servers: Vec<u32> = load.addresses.iter().filter_map(|a| process::listener(*a)).collect();
     servers.sort_unstable();
@@ -170,37 +168,40 @@ fn coordinate(load: &Load, inbox: &Receiver<Event>, threads: &[Worker<'_>]) -> R
         let _ = thread.go.send(start);
     }
     let from = start + load.warmup;
-    wait_until(inbox, from)?;
+    ended += events_until(inbox, from)?;
     let before = Clocks::read(&servers);
-    wait_until(inbox, from + load.measure)?;
+    ended += events_until(inbox, from + load.measure)?;
     let used = Clocks::read(&servers).since(&before);
-    for _ in threads {
+    while ended < threads.len() {
         await_event(inbox, None)?;
+        ended += 1;
     }
     Measured::new(load, fill_time, used.server, used.own, &servers)
 }
 
-/// Waits for the next event of a thread, or until a time.
-fn await_event(inbox: &Receiver<Event>, until: Option<Instant>) -> Result<()> {
+/// Waits for the next event of a thread, or until a time. Returns whether there was one.
+fn await_event(inbox: &Receiver<Event>, until: Option<Instant>) -> Result<bool> {
     let event = match until {
         None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
         Some(until) => inbox.recv_timeout(until.saturating_duration_since(Instant::now())),
     };
     match event {
-        Ok(Event::Prepared(result) | Event::Ended(result)) => result,
-        Err(RecvTimeoutError::Timeout) => Ok(()),
+        Ok(result) => result.map(|()| true),
+        Err(RecvTimeoutError::Timeout) => Ok(false),
         Err(RecvTimeoutError::Disconnected) => {
             Err(Error::with(Kind::Internal, "a thread of the generator has ended early"))
         }
     }
 }
 
-/// Nothing but failures comes before that time.
-fn wait_until(inbox: &Receiver<Event>, until: Instant) -> Result<()> {
+/// Waits until a time. Returns how many threads have ended by then: the last moment may be over for them
+/// a little earlier.
+fn events_until(inbox: &Receiver<Event>, until: Instant) -> Result<usize> {
+    let mut events = 0;
     while Instant::now() < until {
-        await_event(inbox, Some(until))?;
+        events += usize::from(await_event(inbox, Some(until))?);
     }
-    Ok(())
+    Ok(events)
 }
 
 /// CPU times.
@@ -249,11 +250,11 @@ fn worker<P, F, Opening>(
         });
     let (runtime, parties) = match prepared {
         Ok(prepared) => {
-            let _ = events.send(Event::Prepared(Ok(())));
+            let _ = events.send(Ok(()));
             prepared
         }
         Err(error) => {
-            let _ = events.send(Event::Prepared(Err(error)));
+            let _ = events.send(Err(error));
             return;
         }
     };
@@ -263,7 +264,7 @@ fn worker<P, F, Opening>(
     run.until_ns = run.from_ns + nanos(run.load.measure);
     std::thread::sleep(start.saturating_duration_since(Instant::now()));
     let ended = runtime.block_on(phase(parties, &run, false)).map(drop);
-    let _ = events.send(Event::Ended(ended));
+    let _ = events.send(ended);
 }
 
 /// Lets all parties of a thread go through a phase.
