@@ -57,10 +57,14 @@ pub(crate) fn run(builder: Builder, ready: Ready) {
 async fn first(builder: Builder) -> Result<(Io, TcpStream)> {
     let deadline = Instant::now() + builder.connect_timeout;
     let mut backoff = Backoff::new(builder.backoff.0, builder.backoff.1);
-    let mut last = Error::new(Kind::Timeout);
+    let mut last = Error::with(Kind::Timeout, "it accepts connections but does not answer");
     for attempt in 0usize.. {
         let address = &builder.addresses[attempt % builder.addresses.len()];
         let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let text = format!("no member answered within {:?}: {last}", builder.connect_timeout);
+            return Err(Error::with(Kind::Timeout, text));
+        }
         let hello = connect(&builder, address, None);
         match tokio::time::timeout(left, hello).await {
             Ok(Ok((welcome, stream))) => {
@@ -71,10 +75,7 @@ async fn first(builder: Builder) -> Result<(Io, TcpStream)> {
             }
             Ok(Err(error)) if is_final(&error) && builder.addresses.len() == 1 => return Err(error),
             Ok(Err(error)) => last = error,
-            Err(_) => {
-                let text = format!("no member answered within {:?}: {last}", builder.connect_timeout);
-                return Err(Error::with(Kind::Timeout, text));
-            }
+            Err(_) => {}
         }
         tokio::time::sleep(backoff.next().min(left)).await;
     }

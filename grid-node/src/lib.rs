@@ -11,6 +11,7 @@ mod cores;
 mod counters;
 mod entropy;
 pub mod http;
+mod jobs;
 mod link;
 mod local;
 pub mod logging;

@@ -13,6 +13,7 @@ use grid_core::control::StructureConfig;
 use grid_core::error::{Error, Kind, Result};
 use grid_core::handle::Grid;
 use grid_core::ids::{MemberId, NodeId};
+use grid_stream::{JobError, JobHandle, Pipeline};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -149,6 +150,15 @@ impl Member {
     #[must_use]
     pub fn grid(&self) -> Grid {
         self.grid.clone()
+    }
+
+    /// Runs a pipeline on all cores of this member, beside its connections. The job ends by itself
+    /// when its sources end, or with the member.
+    ///
+    /// # Errors
+    /// If the pipeline cannot be planned: a source that cannot be opened, for instance.
+    pub fn run(&self, pipeline: Pipeline) -> Result<JobHandle, JobError> {
+        crate::jobs::run(pipeline, self.shared.settings.partitions, &self.cores)
     }
 
     /// The address that clients connect to.

@@ -72,14 +72,17 @@ fn structures(shared: &Shared) -> Vec<StructureStatus> {
         })
         .collect();
     for cell in shared.cells() {
-        cell.read(|partition| {
-            for (id, status) in &mut all {
-                if let Some((entries, bytes)) = partition.usage(*id) {
-                    status.entries += entries as u64;
-                    status.bytes += bytes as u64;
+        // A lock is held for a bounded number of structures at a time.
+        for some in all.chunks_mut(128) {
+            cell.read(|partition| {
+                for (id, status) in some {
+                    if let Some((entries, bytes)) = partition.usage(*id) {
+                        status.entries += entries as u64;
+                        status.bytes += bytes as u64;
+                    }
                 }
-            }
-        });
+            });
+        }
     }
     all.into_iter().map(|(_, status)| status).collect()
 }

@@ -136,7 +136,10 @@ impl TestBackup {
                 if let Some(seq) = self.copy(shared, partition) {
                     let mut state = self.state.lock();
                     if state.acks == Acks::Held {
-                        state.waiting.push((partition, seq));
+                        // A partition may be named again although nothing new came.
+                        if !state.waiting.contains(&(partition, seq)) {
+                            state.waiting.push((partition, seq));
+                        }
                         self.held.notify_all();
                     } else {
                         drop(state);

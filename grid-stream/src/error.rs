@@ -10,7 +10,8 @@ pub struct JobError {
 }
 
 impl JobError {
-    pub(crate) fn new(stage: impl Into<String>, error: Error) -> Self {
+    /// A failure of this stage.
+    pub fn new(stage: impl Into<String>, error: Error) -> Self {
         JobError { stage: stage.into(), error }
     }
 

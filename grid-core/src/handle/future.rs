@@ -2,9 +2,9 @@
 
 use super::buffers;
 use super::invoke::{BoxFuture, Invoke, Token};
-use super::named::Named;
+use super::named::{Agreed, Named};
 use crate::error::{Error, Kind, Result};
-use crate::ids::{PartitionId, StructureId};
+use crate::ids::PartitionId;
 use crate::op::OpCode;
 use std::future::Future;
 use std::pin::Pin;
@@ -39,7 +39,7 @@ enum State<T> {
 
 struct Declaring<T> {
     named: Arc<Named>,
-    id: BoxFuture<Result<StructureId>>,
+    id: BoxFuture<Result<Agreed>>,
     operation: Operation<T>,
 }
 

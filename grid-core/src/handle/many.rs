@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 /// Encoded bytes after which the next key of a partition goes into another request.
 const GROUP_BYTES_MAX: usize = 1 << 20;
 
+/// The values of some keys of one partition.
+type Values<V> = OpFuture<Vec<Option<V>>>;
+
 /// Operands for one partition.
 #[derive(Default)]
 struct Group {
@@ -72,7 +75,7 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
             (groups, values)
         };
         self.named.known().await?;
-        let started: Vec<(Vec<usize>, OpFuture<Vec<Option<V>>>)> = groups
+        let started: Vec<(Vec<usize>, Values<V>)> = groups
             .into_all()
             .into_iter()
             .map(|(partition, group)| {
