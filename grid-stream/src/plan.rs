@@ -12,6 +12,7 @@ use crate::time::align::{Aligned, Alignment};
 use grid_core::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// What building a flow on one worker may use.
 pub struct BuildCx<'a> {
@@ -32,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) stages: Vec<StageEntry>,
     pub(crate) notifies: Vec<Arc<Notify>>,
     alignments: HashMap<usize, Arc<Alignment>>,
+    /// Whether the edges are received from, and what sends to them.
+    edges: Vec<(Arc<AtomicBool>, String)>,
 }
 
 impl Plan {
@@ -45,6 +48,7 @@ impl Plan {
             stages: Vec::new(),
             notifies: (0..config.workers).map(|_| Arc::default()).collect(),
             alignments: HashMap::new(),
+            edges: Vec::new(),
         };
         let groups = graph.groups();
         if graph.segments.is_empty() {
@@ -71,7 +75,19 @@ impl Plan {
             }
         }
         plan.check_names()?;
+        plan.check_edges()?;
         Ok(plan)
+    }
+
+    /// Nothing may be sent where nobody takes it: it would fill the queue and stop the job.
+    fn check_edges(&self) -> Result<(), JobError> {
+        match self.edges.iter().find(|(received, _)| !received.load(Relaxed)) {
+            None => Ok(()),
+            Some((_, stage)) => {
+                let text = "a stage behind it has no sink: end each with `write`";
+                Err(JobError::new(stage.as_str(), Error::with(Kind::Invalid, text)))
+            }
+        }
     }
 
     fn check_names(&self) -> Result<(), JobError> {
@@ -133,6 +149,11 @@ impl BuildCx<'_> {
     /// Counters of the stage that the segment begins with.
     pub(crate) fn origin_cell(&self) -> Arc<StageCell> {
         self.origin.clone().unwrap_or_default()
+    }
+
+    pub(crate) fn sends_to(&mut self, received: Arc<AtomicBool>) {
+        let label = self.label();
+        self.plan.edges.push((received, label));
     }
 
     pub(crate) fn notify(&self, worker: usize) -> Arc<Notify> {

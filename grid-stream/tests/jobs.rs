@@ -146,6 +146,16 @@ fn a_panic_fails_the_job_with_the_stage_and_not_the_process() {
 }
 
 #[test]
+fn a_stage_without_a_sink_refuses_the_start() {
+    let p = Pipeline::new();
+    let [kept, _dropped] = p.read(sources::items(vec![1])).fork();
+    kept.write(sinks::collect().0);
+    let error = run_local(p, 1).unwrap_err();
+    assert_eq!(error.stage(), "items");
+    assert!(error.to_string().contains("has no sink"), "{error}");
+}
+
+#[test]
 fn names_of_stages_must_differ() {
     let p = Pipeline::new();
     for _ in 0..2 {

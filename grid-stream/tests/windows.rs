@@ -77,7 +77,7 @@ fn both_ways() -> impl Aggregate<Item, Out = (u64, u64)> {
 /// Items in an order that is off by at most the lag, over a time with gaps.
 fn disordered() -> Vec<Item> {
     let mut items: Vec<Item> =
-        (0..160u64).map(|n| (n * n % 7, (n * 7 + n / 40 * 1000).cast_signed() - 200, n)).collect();
+        (0..100u64).map(|n| (n * n % 7, (n * 7 + n / 25 * 1000).cast_signed() - 200, n)).collect();
     items.sort_by_key(|(_, time, n)| time + (n * 31 % 50).cast_signed());
     items
 }
@@ -174,7 +174,7 @@ fn many_keys_bypass_combining_and_are_forgotten() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     /// Whatever the order of the items within the lag, and wherever they are combined, the results
     /// are the same and none is late.

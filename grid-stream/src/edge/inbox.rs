@@ -7,24 +7,27 @@ use crate::time::clock::Combined;
 use crate::time::{END, EventTime};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// An edge of the plan: one inbox per receiving worker.
 #[derive(Debug)]
 pub(crate) struct Edge<B> {
     inboxes: Arc<Mutex<Vec<Lanes<B>>>>,
+    /// Whether anything receives from it.
+    received: Arc<AtomicBool>,
 }
 
 type Lanes<B> = Arc<Mutex<Vec<Arc<Lane<B>>>>>;
 
 impl<B> Clone for Edge<B> {
     fn clone(&self) -> Self {
-        Edge { inboxes: self.inboxes.clone() }
+        Edge { inboxes: self.inboxes.clone(), received: self.received.clone() }
     }
 }
 
 impl<B: Batch> Edge<B> {
     pub(crate) fn new() -> Self {
-        Edge { inboxes: Arc::default() }
+        Edge { inboxes: Arc::default(), received: Arc::default() }
     }
 
     fn lanes(&self, worker: usize) -> Lanes<B> {
@@ -35,6 +38,10 @@ impl<B: Batch> Edge<B> {
         inboxes[worker].clone()
     }
 
+    pub(crate) fn received(&self) -> Arc<AtomicBool> {
+        self.received.clone()
+    }
+
     /// One more sender to `worker`.
     pub(crate) fn connect(&self, worker: usize, lane: Arc<Lane<B>>) {
         self.lanes(worker).lock().push(lane);
@@ -42,6 +49,7 @@ impl<B: Batch> Edge<B> {
 
     /// The receiving end on `worker`. Senders may still connect until the first step.
     pub(crate) fn receiver(&self, worker: usize) -> Receiver<B> {
+        self.received.store(true, Relaxed);
         Receiver {
             connected: self.lanes(worker),
             lanes: Vec::new(),

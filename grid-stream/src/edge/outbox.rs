@@ -32,16 +32,19 @@ struct OutLane<B> {
 
 impl<B: Batch> Outbox<B> {
     /// To the same worker only.
-    pub(crate) fn local(edge: &Edge<B>, cx: &BuildCx<'_>) -> Self {
-        Self::to(edge, cx, [cx.worker])
+    pub(crate) fn local(edge: &Edge<B>, cx: &mut BuildCx<'_>) -> Self {
+        let worker = cx.worker;
+        Self::to(edge, cx, [worker])
     }
 
     /// To every worker.
-    pub(crate) fn all(edge: &Edge<B>, cx: &BuildCx<'_>) -> Self {
-        Self::to(edge, cx, 0..cx.config.workers)
+    pub(crate) fn all(edge: &Edge<B>, cx: &mut BuildCx<'_>) -> Self {
+        let workers = cx.config.workers;
+        Self::to(edge, cx, 0..workers)
     }
 
-    fn to(edge: &Edge<B>, cx: &BuildCx<'_>, workers: impl IntoIterator<Item = usize>) -> Self {
+    fn to(edge: &Edge<B>, cx: &mut BuildCx<'_>, workers: impl IntoIterator<Item = usize>) -> Self {
+        cx.sends_to(edge.received());
         let lanes = workers
             .into_iter()
             .map(|to| {
