@@ -44,12 +44,12 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
         self.named.name()
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_key<Q: KeyOf<K> + ?Sized, T>(&self, code: OpCode, key: &Q, decode: fn(&[u8]) -> Result<T>) -> Read<'_, T> {
         Read::new(&self.named, code, keyed(self.named.invoke.partitions(), key, |_| Ok(())), decode)
     }
 
-    #[inline]
+    #[inline(always)]
     fn with_value<Q, W, T>(&self, code: OpCode, key: &Q, value: &W, decode: fn(&[u8]) -> Result<T>) -> Read<'_, T>
     where
         Q: KeyOf<K> + ?Sized,
@@ -61,7 +61,7 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
     }
 
     /// The value of a key.
-    #[inline]
+    #[inline(always)]
     pub fn get<Q: KeyOf<K> + ?Sized>(&self, key: &Q) -> Read<'_, Option<V>> {
         self.on_key(OpCode::MapGet, key, option::<V>)
     }
@@ -77,7 +77,7 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
     }
 
     /// Writes a value.
-    #[inline]
+    #[inline(always)]
     pub fn set<Q: KeyOf<K> + ?Sized, W: ValueOf<V> + ?Sized>(&self, key: &Q, value: &W) -> Write<'_, ()> {
         Write::new(self.with_value(OpCode::MapSet, key, value, unit))
     }

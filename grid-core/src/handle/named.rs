@@ -71,7 +71,7 @@ impl Named {
     }
 
     /// Starts an operation with these operands.
-    #[inline]
+    #[inline(always)]
     pub(super) fn start<T>(
         self: &Arc<Self>,
         code: OpCode,
@@ -93,7 +93,7 @@ impl Named {
         future
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn start_known<T>(
         &self,
         structure: StructureId,
