@@ -98,7 +98,11 @@ impl Bench {
         let stamp = (what == What::SetInSession).then(|| {
             self.request += 1;
             let floor = self.request.saturating_sub(BATCH);
-            Stamp { session: SessionId(7), request: RequestId(self.request), floor: RequestId(floor) }
+            Stamp {
+                session: SessionId(7),
+                request: RequestId(self.request),
+                floor: RequestId(floor),
+            }
         });
         let request = Request { structure: MAP, op, stamp, hash: hash64(&payload, SEED) };
         self.step(at, &request);
@@ -166,8 +170,13 @@ fn main() {
     let ops = number("--ops", 500_000) / BATCH * BATCH;
     let mut alone = Bench::new(entries);
     let mut backed = Bench::new(entries).backed_up();
-    println!("{entries} entries of 16 + {VALUE_BYTES} bytes, {PARTITIONS} partitions, uniform keys");
-    println!("{:<24}{:>10}{:>16}   ns per operation, median of {rounds}", "", "alone", "with backup");
+    println!(
+        "{entries} entries of 16 + {VALUE_BYTES} bytes, {PARTITIONS} partitions, uniform keys"
+    );
+    println!(
+        "{:<24}{:>10}{:>16}   ns per operation, median of {rounds}",
+        "", "alone", "with backup"
+    );
     for (name, what) in [
         ("map get", What::Get),
         ("map set", What::Set),

@@ -74,7 +74,9 @@ fn servers() -> Vec<Server> {
     let grid = |cores: &'static str| {
         move |address: SocketAddr| {
             let mut command = Command::new(grid_binary());
-            command.args(["start", "--http", "off", "--bind", &address.to_string()]).env("GRID_CORES", cores);
+            command
+                .args(["start", "--http", "off", "--bind", &address.to_string()])
+                .env("GRID_CORES", cores);
             if flag("--huge-pages").is_some() {
                 command.env("GRID_MEMORY__HUGE_PAGES", "true");
             }
@@ -93,7 +95,8 @@ fn servers() -> Vec<Server> {
         command
     };
     let only = flag("--only");
-    let wanted = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|o| name.starts_with(o)));
+    let wanted =
+        |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|o| name.starts_with(o)));
     let mut servers = Vec::new();
     if wanted("ours") {
         servers.extend(Server::start("ours, 1 core", grid("1")));
@@ -211,11 +214,20 @@ fn compare(servers: &[Server], shape: Shape, rounds: u64, seconds: f64) {
     }
     let figures: Vec<Figures> = runs.iter().map(|runs| medians(runs)).collect();
     let by_name = |name: &str| {
-        servers.iter().zip(&figures).find(|(s, _)| s.name.starts_with(name)).map(|(_, figures)| *figures)
+        servers
+            .iter()
+            .zip(&figures)
+            .find(|(s, _)| s.name.starts_with(name))
+            .map(|(_, figures)| *figures)
     };
     let (redis, echo) = (by_name("redis").unwrap_or_default(), by_name("echo").unwrap_or_default());
     let what = if shape.reads == 100 { "get" } else { "set" };
-    println!("\n{what}, {} connections x {} deep; goal: {}", shape.connections, shape.pipeline, goal(shape));
+    println!(
+        "\n{what}, {} connections x {} deep; goal: {}",
+        shape.connections,
+        shape.pipeline,
+        goal(shape)
+    );
     println!(
         "{:<18}{:>10}{:>10}{:>10}{:>10}{:>12}{:>12}{:>12}",
         "", "k ops/s", "p50 us", "p99 us", "CPU us/op", "rate/redis", "rate/echo", "CPU/redis"
@@ -239,8 +251,10 @@ fn typed(server: &Server, rounds: u64, seconds: f64) {
     println!("\ntyped handles against {}", server.name);
     for (clients, tasks) in [(1, 256), (1, 1024), (4, 256)] {
         for (reads, goal) in [(100, "1.0 M/s"), (0, "0.6 M/s")] {
-            let shape = Shape { connections: clients, pipeline: tasks, reads, client: Client::Typed };
-            let runs: Vec<Figures> = (0..rounds).map(|_| measure(server, shape, false, seconds)).collect();
+            let shape =
+                Shape { connections: clients, pipeline: tasks, reads, client: Client::Typed };
+            let runs: Vec<Figures> =
+                (0..rounds).map(|_| measure(server, shape, false, seconds)).collect();
             let f = medians(&runs);
             println!(
                 "{} {clients} clients x {tasks:<5} tasks{:>10.0} k ops/s  p50 {:>6.0} us  p99 {:>6.0} us  server CPU {:.3} us/op  goal {goal}",
@@ -262,14 +276,20 @@ fn main() {
     let connections = number("--connections", 50) as usize;
     let servers = servers();
     let keys = number("--keys", 1_000_000);
-    println!("{keys} keys of 16 bytes, {VALUE_BYTES} byte values, one generator thread, {} processors",
-        std::thread::available_parallelism().map_or(0, usize::from));
+    println!(
+        "{keys} keys of 16 bytes, {VALUE_BYTES} byte values, one generator thread, {} processors",
+        std::thread::available_parallelism().map_or(0, usize::from)
+    );
     for server in &servers {
         let before = process::resident_bytes(server.child.id()).unwrap_or(0);
         let shape = Shape { connections: 50, pipeline: 64, reads: 100, client: Client::Raw };
         measure(server, shape, true, 0.2);
         let after = process::resident_bytes(server.child.id()).unwrap_or(0);
-        println!("{:<18}{:>8.1} resident bytes per entry", server.name, after.saturating_sub(before) as f64 / keys as f64);
+        println!(
+            "{:<18}{:>8.1} resident bytes per entry",
+            server.name,
+            after.saturating_sub(before) as f64 / keys as f64
+        );
     }
     for pipeline in [1, 16, 64] {
         for reads in [100, 0] {
@@ -278,6 +298,9 @@ fn main() {
         }
     }
     if flag("--no-typed").is_none() {
-        servers.iter().filter(|server| server.name.starts_with("ours")).for_each(|s| typed(s, rounds, seconds));
+        servers
+            .iter()
+            .filter(|server| server.name.starts_with("ours"))
+            .for_each(|s| typed(s, rounds, seconds));
     }
 }

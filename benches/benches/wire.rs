@@ -33,10 +33,8 @@ fn encode(set: bool, body: &mut Vec<u8>, out: &mut Vec<u8>) {
     out.clear();
     for n in 0..FRAMES {
         let payload = key(n);
-        let key = KeyRef {
-            blob: Blob { tag: TypeTag::FIXED_BYTES, payload: &payload },
-            affinity: None,
-        };
+        let key =
+            KeyRef { blob: Blob { tag: TypeTag::FIXED_BYTES, payload: &payload }, affinity: None };
         let value = Blob { tag: TypeTag::FIXED_BYTES, payload: &[b'x'; VALUE_BYTES] };
         let op = if set { Op::MapSet(key, value, Life::default()) } else { Op::MapGet(key) };
         body.clear();
@@ -71,10 +69,13 @@ fn decode_replies(mut bytes: &[u8]) {
 
 fn main() {
     let (rounds, batches) = (number("--rounds", 7), number("--ops", 2_000_000) / FRAMES);
-    println!("batches of {FRAMES} frames, 16 byte keys, {VALUE_BYTES} byte values; ns per frame, median of {rounds}");
+    println!(
+        "batches of {FRAMES} frames, 16 byte keys, {VALUE_BYTES} byte values; ns per frame, median of {rounds}"
+    );
     let row = |name: &str, run: &mut dyn FnMut()| {
-        let times: Vec<f64> =
-            (0..rounds).map(|_| ns_per_op(batches * FRAMES, || (0..batches).for_each(|_| run()))).collect();
+        let times: Vec<f64> = (0..rounds)
+            .map(|_| ns_per_op(batches * FRAMES, || (0..batches).for_each(|_| run())))
+            .collect();
         println!("{name:<32}{:>8.1}", median(&times));
     };
     let (mut body, mut get, mut set, mut out) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());

@@ -37,7 +37,9 @@ async fn connection(mut stream: TcpStream, value_bytes: usize) {
         }
         let mut used = 0;
         if !greeted {
-            let Some((_, len)) = hello::decode::<Hello>(&input[..filled]).unwrap() else { continue };
+            let Some((_, len)) = hello::decode::<Hello>(&input[..filled]).unwrap() else {
+                continue;
+            };
             hello::encode(&Answer::Welcome(welcome()), &mut out).unwrap();
             (used, greeted) = (len, true);
         }

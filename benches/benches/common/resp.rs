@@ -59,7 +59,9 @@ impl Protocol for Resp {
     }
 
     fn reply<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(u64, Answer<'a>, usize)>> {
-        let Some(end) = bytes.iter().take(512).position(|byte| *byte == b'\n') else { return Ok(None) };
+        let Some(end) = bytes.iter().take(512).position(|byte| *byte == b'\n') else {
+            return Ok(None);
+        };
         let line = bytes[1..end].trim_ascii_end();
         let (answer, used) = match bytes[0] {
             b'+' => (Answer::Written, end + 1),

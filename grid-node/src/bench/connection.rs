@@ -43,9 +43,9 @@ impl<P: Protocol> Connection<P> {
     {
         let address = load.addresses[number % load.addresses.len()];
         let opening = async {
-            let mut stream = TcpStream::connect(address).await.map_err(|e| {
-                Error::with(Kind::Io, format!("cannot connect to {address}: {e}"))
-            })?;
+            let mut stream = TcpStream::connect(address)
+                .await
+                .map_err(|e| Error::with(Kind::Io, format!("cannot connect to {address}: {e}")))?;
             stream.set_nodelay(true).map_err(lost)?;
             let protocol = connect.handshake(&mut stream).await?;
             Ok::<_, Error>((stream, protocol))
@@ -135,14 +135,18 @@ impl<P: Protocol> Connection<P> {
             let outcome = match (&answer, waiting.read) {
                 (Answer::Written, false) | (Answer::Missing, true) => Ok(()),
                 (Answer::Value(value), true) => {
-                    if run.load.verify && !keys::is_value_of(value, waiting.key, run.load.value_bytes) {
+                    if run.load.verify
+                        && !keys::is_value_of(value, waiting.key, run.load.value_bytes)
+                    {
                         Err("wrong value".to_owned())
                     } else {
                         Ok(())
                     }
                 }
                 (Answer::Failed(error), _) => Err(error.clone()),
-                _ => return Err(Error::with(Kind::Malformed, "a reply to another kind of request")),
+                _ => {
+                    return Err(Error::with(Kind::Malformed, "a reply to another kind of request"));
+                }
             };
             match outcome {
                 Ok(()) if counts => {
@@ -151,7 +155,10 @@ impl<P: Protocol> Connection<P> {
                 }
                 Ok(()) => {}
                 Err(error) if strict => {
-                    return Err(Error::with(Kind::Invalid, format!("the keys cannot be written: {error}")));
+                    return Err(Error::with(
+                        Kind::Invalid,
+                        format!("the keys cannot be written: {error}"),
+                    ));
                 }
                 Err(error) if counts => tally.fail(error),
                 Err(_) => {}

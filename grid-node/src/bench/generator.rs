@@ -59,10 +59,7 @@ pub trait Connect: Send + Sync + 'static {
     type Protocol: Protocol;
 
     /// Shakes hands on a new connection.
-    fn handshake(
-        &self,
-        stream: &mut TcpStream,
-    ) -> impl Future<Output = Result<Self::Protocol>>;
+    fn handshake(&self, stream: &mut TcpStream) -> impl Future<Output = Result<Self::Protocol>>;
 }
 
 /// What to do to the server. [`Load::check`] it.
@@ -114,11 +111,18 @@ impl Load {
             return invalid(format!("a pipeline of {}; 1 to 65536 are possible", self.pipeline));
         }
         if self.keys == 0 || self.keys > super::keys::KEYS_MAX {
-            return invalid(format!("{} keys; 1 to {} are possible", self.keys, super::keys::KEYS_MAX));
+            return invalid(format!(
+                "{} keys; 1 to {} are possible",
+                self.keys,
+                super::keys::KEYS_MAX
+            ));
         }
         let value_max = grid_core::limits::VALUE_BYTES_MAX;
         if self.value_bytes > value_max {
-            return invalid(format!("values of {} bytes; at most {value_max} are possible", self.value_bytes));
+            return invalid(format!(
+                "values of {} bytes; at most {value_max} are possible",
+                self.value_bytes
+            ));
         }
         if self.reads_percent > 100 {
             return invalid(format!("{} percent reads", self.reads_percent));

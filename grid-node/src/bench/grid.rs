@@ -66,7 +66,10 @@ impl Connect for Target {
         };
         let (partitions, applied) = (welcome.partitions, welcome.applied);
         if partitions == 0 {
-            return Err(Error::with(Kind::Malformed, "the member says that there are no partitions"));
+            return Err(Error::with(
+                Kind::Malformed,
+                "the member says that there are no partitions",
+            ));
         }
         Ok(Grid { structure, partitions, applied, body: Vec::new() })
     }
@@ -93,7 +96,10 @@ async fn send(stream: &mut TcpStream, bytes: &[u8]) -> Result<()> {
 
 async fn receive(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<()> {
     match stream.read_buf(bytes).await {
-        Ok(0) => Err(Error::with(Kind::Disconnected, "the server has closed the connection in the handshake")),
+        Ok(0) => Err(Error::with(
+            Kind::Disconnected,
+            "the server has closed the connection in the handshake",
+        )),
         Ok(_) => Ok(()),
         Err(error) => Err(Error::with(Kind::Disconnected, error.to_string())),
     }

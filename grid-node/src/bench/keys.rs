@@ -42,7 +42,8 @@ pub fn mark(value: &mut [u8], n: u64) {
 #[inline]
 #[must_use]
 pub fn is_value_of(value: &[u8], n: u64, len: usize) -> bool {
-    value.len() == len && value.first_chunk().is_none_or(|mark: &[u8; MARK_BYTES]| *mark == n.to_le_bytes())
+    value.len() == len
+        && value.first_chunk().is_none_or(|mark: &[u8; MARK_BYTES]| *mark == n.to_le_bytes())
 }
 
 /// A xorshift generator: uniform enough to choose keys, and free.

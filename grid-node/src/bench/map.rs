@@ -2,8 +2,8 @@
 
 use super::generator::{self, Load};
 use super::grid::Target;
-use super::typed;
 pub use super::report::MapReport;
+use super::typed;
 use clap::{Args, ValueEnum};
 use grid_core::error::{Error, Kind, Result};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -110,9 +110,9 @@ fn load(args: &MapArgs) -> Result<Load> {
 }
 
 fn resolve(address: &str) -> Result<SocketAddr> {
-    let mut found = address
-        .to_socket_addrs()
-        .map_err(|e| Error::with(Kind::Invalid, format!("'{address}' is no address HOST:PORT: {e}")))?;
+    let mut found = address.to_socket_addrs().map_err(|e| {
+        Error::with(Kind::Invalid, format!("'{address}' is no address HOST:PORT: {e}"))
+    })?;
     found.next().ok_or_else(|| Error::with(Kind::Invalid, format!("'{address}' has no address")))
 }
 

@@ -158,7 +158,8 @@ fn coordinate(load: &Load, inbox: &Receiver<Event>, threads: &[Worker<'_>]) -> R
     }
     let mut ended = 0;
     let fill_time = load.fill.then(|| filling.elapsed());
-    let mut servers: Vec<u32> = load.addresses.iter().filter_map(|a| process::listener(*a)).collect();
+    let mut servers: Vec<u32> =
+        load.addresses.iter().filter_map(|a| process::listener(*a)).collect();
     servers.sort_unstable();
     servers.dedup();
     servers.retain(|pid| *pid != std::process::id());
@@ -212,7 +213,8 @@ struct Clocks {
 
 impl Clocks {
     fn read(servers: &[u32]) -> Self {
-        let times: Option<Vec<Duration>> = servers.iter().map(|pid| process::cpu_time(*pid)).collect();
+        let times: Option<Vec<Duration>> =
+            servers.iter().map(|pid| process::cpu_time(*pid)).collect();
         Clocks {
             own: process::cpu_time(std::process::id()),
             server: times.filter(|times| !times.is_empty()).map(|times| times.iter().sum()),
@@ -220,7 +222,8 @@ impl Clocks {
     }
 
     fn since(&self, before: &Clocks) -> Clocks {
-        let used = |now: Option<Duration>, before: Option<Duration>| Some(now?.saturating_sub(before?));
+        let used =
+            |now: Option<Duration>, before: Option<Duration>| Some(now?.saturating_sub(before?));
         Clocks { own: used(self.own, before.own), server: used(self.server, before.server) }
     }
 }
@@ -319,7 +322,10 @@ async fn watch(run: &Run) -> Error {
         let idle = run.load.rate.is_some_and(|rate| rate < 1.0);
         if since.elapsed() > SILENCE_MAX && !idle {
             let secs = SILENCE_MAX.as_secs();
-            return Error::with(Kind::Timeout, format!("the server has answered nothing for {secs} s"));
+            return Error::with(
+                Kind::Timeout,
+                format!("the server has answered nothing for {secs} s"),
+            );
         }
         if run.stop.load(Relaxed) {
             return Error::with(Kind::Closed, "another thread of the generator has failed");
@@ -328,7 +334,10 @@ async fn watch(run: &Run) -> Error {
 }
 
 /// Wakes the parties when their requests are due: timers of the runtime are too coarse for that.
-fn pace(run: Run, lanes: Vec<(usize, Arc<Notify>)>) -> std::io::Result<std::thread::JoinHandle<()>> {
+fn pace(
+    run: Run,
+    lanes: Vec<(usize, Arc<Notify>)>,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("bench-pace".into()).spawn(move || {
         let mut lanes: Vec<(u64, u64, Arc<Notify>)> = lanes
             .into_iter()

@@ -45,7 +45,8 @@ pub fn listener(address: SocketAddr) -> Option<u32> {
     processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(|pid: &u32| {
         let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
         files.flatten().any(|file| {
-            std::fs::read_link(file.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str())
+            std::fs::read_link(file.path())
+                .is_ok_and(|target| target.as_os_str() == wanted.as_str())
         })
     })
 }

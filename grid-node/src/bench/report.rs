@@ -12,7 +12,8 @@ use std::time::Duration;
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
 
 fn histogram() -> Result<Histogram<u64>> {
-    Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).map_err(|e| Error::with(Kind::Internal, e.to_string()))
+    Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3)
+        .map_err(|e| Error::with(Kind::Internal, e.to_string()))
 }
 
 /// Latencies of one kind of request. Equal ones in a row are recorded together.
@@ -49,8 +50,15 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new() -> Result<Self> {
-        let latencies = || Ok::<_, Error>(Latencies { histogram: histogram()?, last_ns: 0, count: 0 });
-        Ok(Tally { reads: latencies()?, writes: latencies()?, missing: 0, unsent: 0, errors: BTreeMap::new() })
+        let latencies =
+            || Ok::<_, Error>(Latencies { histogram: histogram()?, last_ns: 0, count: 0 });
+        Ok(Tally {
+            reads: latencies()?,
+            writes: latencies()?,
+            missing: 0,
+            unsent: 0,
+            errors: BTreeMap::new(),
+        })
     }
 
     #[inline]
@@ -133,7 +141,9 @@ impl Measured {
     }
 
     pub(super) fn add(&mut self, tally: &mut Tally) -> Result<()> {
-        for (sum, part) in [(&mut self.reads, &mut tally.reads), (&mut self.writes, &mut tally.writes)] {
+        for (sum, part) in
+            [(&mut self.reads, &mut tally.reads), (&mut self.writes, &mut tally.writes)]
+        {
             part.flush();
             sum.add(&part.histogram).map_err(|e| Error::with(Kind::Internal, e.to_string()))?;
         }
@@ -293,15 +303,23 @@ impl fmt::Display for MapReport {
         }
         writeln!(f, "{:<12}{:>14.0} operations/s", "throughput", self.operations_per_second)?;
         if let Some(rate) = self.rate {
-            writeln!(f, "{:<12}{rate:>14.0} operations/s; {} were due but not sent", "asked for", self.unsent)?;
+            writeln!(
+                f,
+                "{:<12}{rate:>14.0} operations/s; {} were due but not sent",
+                "asked for", self.unsent
+            )?;
         }
         for (name, latency) in [("get", self.get_us), ("set", self.set_us)] {
             if let Some(l) = latency {
                 let (p50, p99, p999, max) = (l.p50, l.p99, l.p999, l.max);
-                writeln!(f, "{name:<12}p50 {p50:>10.1}  p99 {p99:>10.1}  p99.9 {p999:>10.1}  max {max:>10.1} us")?;
+                writeln!(
+                    f,
+                    "{name:<12}p50 {p50:>10.1}  p99 {p99:>10.1}  p99.9 {p999:>10.1}  max {max:>10.1} us"
+                )?;
             }
         }
-        for (name, cpu) in [("server CPU", self.server_cpu_us), ("client CPU", self.client_cpu_us)] {
+        for (name, cpu) in [("server CPU", self.server_cpu_us), ("client CPU", self.client_cpu_us)]
+        {
             match cpu {
                 Some(cpu) => writeln!(f, "{name:<12}{cpu:>14.3} us per operation")?,
                 None => writeln!(f, "{name:<12}{:>14}", "not known")?,

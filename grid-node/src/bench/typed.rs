@@ -64,7 +64,11 @@ fn run_with<V: Value>(load: &Load, args: &MapArgs) -> Result<Measured> {
                 let map: Map<[u8; KEY_BYTES], V> = client.map(&args.map);
                 for task in 0..load.pipeline {
                     let number = number * load.pipeline + task;
-                    parties.push(Task { number, map: map.clone(), random: Random::new(number as u64) });
+                    parties.push(Task {
+                        number,
+                        map: map.clone(),
+                        random: Random::new(number as u64),
+                    });
                 }
                 clients.lock().push(client);
             }
