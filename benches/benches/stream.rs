@@ -3,6 +3,10 @@
 //! and combining before it), as a plain loop, and on timely dataflow; interleaved rounds in one run.
 //!
 //! `cargo bench -p grid-benches --bench stream [-- EVENTS ROUNDS [FILTER]]`
+//!
+//! Rates are medians by the clock; "per cpu-s" divides by the processor time of the process, which
+//! says what a core does when others use the machine, too.
+#![allow(clippy::expect_used)]
 
 use grid_stream::{Config, Job, Pipeline, Tumbling, WindowResult, sinks, sources};
 use std::alloc::{GlobalAlloc, Layout};
@@ -127,8 +131,8 @@ fn grid(events: u64, workers: usize, combining: bool) -> Totals {
     let job = Job::plan(p, &Config { workers, ..Config::default() }).expect("a plan");
     let report = job.spawn().expect("threads").join().wait().expect("the job ends");
     assert_eq!(report.stage("counts").map(|stage| stage.late), Some(0));
-    let totals = *all.lock();
-    totals
+    let totals = all.lock();
+    *totals
 }
 
 #[inline(never)]
@@ -198,8 +202,8 @@ mod peer {
         let totals = all.clone();
         let guards = timely::execute(config, move |worker| dataflow(worker, events, &totals));
         drop(guards.expect("timely workers").join());
-        let totals = *all.lock();
-        totals
+        let totals = all.lock();
+        *totals
     }
 
     fn dataflow(
@@ -296,11 +300,19 @@ struct Variant {
     workers: usize,
     run: fn(u64) -> Totals,
     seconds: Vec<f64>,
+    cpu_seconds: f64,
     allocations: u64,
 }
 
 fn variants() -> Vec<Variant> {
-    let of = |name, workers, run| Variant { name, workers, run, seconds: vec![], allocations: 0 };
+    let of = |name, workers, run| Variant {
+        name,
+        workers,
+        run,
+        seconds: vec![],
+        cpu_seconds: 0.0,
+        allocations: 0,
+    };
     vec![
         of("plain loop, array by key", 1, plain),
         of("timely", 1, |n| peer::run(n, 1)),
@@ -310,6 +322,13 @@ fn variants() -> Vec<Variant> {
         of("grid, combining + exchange", 1, |n| grid(n, 1, true)),
         of("grid, combining + exchange", 2, |n| grid(n, 2, true)),
     ]
+}
+
+/// Processor time of this process, as Linux reports it in hundredths of a second.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 fn main() {
@@ -328,8 +347,10 @@ fn main() {
     for _ in 0..rounds {
         for variant in &mut variants {
             let (before, begin) = (ALLOCATIONS.load(Relaxed), Instant::now());
+            let cpu = cpu_seconds();
             let totals = (variant.run)(events);
             variant.seconds.push(begin.elapsed().as_secs_f64());
+            variant.cpu_seconds += cpu_seconds() - cpu;
             variant.allocations = ALLOCATIONS.load(Relaxed) - before;
             assert_eq!(totals, expected, "{} on {} workers", variant.name, variant.workers);
         }
@@ -340,8 +361,8 @@ fn main() {
 #[allow(clippy::cast_precision_loss)]
 fn print_table(events: u64, variants: &mut [Variant]) {
     println!(
-        "{:28} {:>7} {:>9} {:>11} {:>15} {:>13} {:>17}",
-        "", "workers", "M ev/s", "per core", "range", "x timely", "alloc/1000 ev"
+        "{:28} {:>7} {:>9} {:>9} {:>9} {:>15} {:>9} {:>14}",
+        "", "workers", "M ev/s", "/core", "/cpu-s", "range", "x timely", "alloc/1000 ev"
     );
     let rate = |seconds: f64| events as f64 / seconds / 1e6;
     let median = |variant: &mut Variant| {
@@ -356,11 +377,12 @@ fn print_table(events: u64, variants: &mut [Variant]) {
         let m = median(variant);
         let (best, worst) = (variant.seconds[0], variant.seconds[variant.seconds.len() - 1]);
         println!(
-            "{:28} {:>7} {:>9.1} {:>11.1} {:>15} {:>13.2} {:>17.3}",
+            "{:28} {:>7} {:>9.1} {:>9.1} {:>9.1} {:>15} {:>9.2} {:>14.3}",
             variant.name,
             variant.workers,
             m,
             m / variant.workers as f64,
+            rate(variant.cpu_seconds / variant.seconds.len() as f64),
             format!("{:.1}..{:.1}", rate(worst), rate(best)),
             m / timely[variant.workers],
             variant.allocations as f64 * 1000.0 / events as f64,

@@ -62,12 +62,13 @@ pub fn hash64(payload: &[u8], seed: u64) -> u64 {
 ///
 /// Every `hash` argument is [`hash64`] of the key's payload with the store's seed.
 #[derive(Debug)]
+#[repr(C, align(64))] // What a lookup needs lies in the first cache line.
 pub struct Store {
-    index: Index,
-    arena: Arena,
     /// Tags of the first key and the first value: those of every record that has none of its own.
     key_tag: Option<i32>,
     value_tag: Option<i32>,
+    index: Index,
+    arena: Arena,
     tombstones: usize,
     large: Large,
     seed: u64,

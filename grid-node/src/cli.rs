@@ -16,7 +16,7 @@ use std::future::Future;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// An in-memory data grid: maps, queues and topics over the memory of many machines
+/// An in-memory data grid: maps, queues and topics that programs share over the network
 #[derive(Debug, Parser)]
 #[command(name = "grid", version, arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
@@ -135,7 +135,9 @@ mod tests {
             let parsed = Cli::try_parse_from(std::iter::once("grid").chain(line.split(' ')));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
         }
-        for line in ["", "stop", "map get orders", "map get orders k v", "queue poll", "status --addr a"] {
+        for line in
+            ["", "stop", "map get orders", "map get orders k v", "queue poll", "status --addr a"]
+        {
             let words = line.split(' ').filter(|word| !word.is_empty());
             assert!(Cli::try_parse_from(std::iter::once("grid").chain(words)).is_err(), "{line}");
         }

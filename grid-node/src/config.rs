@@ -227,6 +227,7 @@ impl Config {
     /// Sets any setting by its key in `grid.toml` to a value as one writes it there, without quotes;
     /// lists are separated by commas. What is impossible is told by [`check`](Config::check).
     #[must_use]
+    #[allow(clippy::needless_pass_by_value)] // reads as `with("cores", 2)`
     pub fn with(mut self, key: &str, value: impl ToString) -> Self {
         let (path, value) = (key_path(key), Value::Loose(value.to_string()));
         self.apply(&Entry { path, value, origin: Origin::Program });

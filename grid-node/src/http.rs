@@ -39,6 +39,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 struct Patience {
     head: Duration,
     connection: Duration,
+    shutdown: Duration,
+}
+
+impl Patience {
+    const USUAL: Self =
+        Patience { head: HEAD_TIMEOUT, connection: CONNECTION_LIFE, shutdown: SHUTDOWN_GRACE };
 }
 
 /// Serves until `shutdown` ends and what was under way then is answered. The listener may be blocking or
@@ -51,8 +57,7 @@ pub async fn serve(
     observe: Arc<dyn Observe>,
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
-    let patience = Patience { head: HEAD_TIMEOUT, connection: CONNECTION_LIFE };
-    serve_with(listener, observe, shutdown, patience).await
+    serve_with(listener, observe, shutdown, Patience::USUAL).await
 }
 
 async fn serve_with(
@@ -84,7 +89,7 @@ async fn serve_with(
     drop(listener);
     drop(stop);
     let rest = async { while connections.join_next().await.is_some() {} };
-    let _ = timeout(SHUTDOWN_GRACE, rest).await; // what is left ends with the set
+    let _ = timeout(patience.shutdown, rest).await; // what is left ends with the set
     Ok(())
 }
 
@@ -216,14 +221,20 @@ mod tests {
         Server { address, stop, served }
     }
 
-    const PATIENT: Patience = Patience { head: HEAD_TIMEOUT, connection: CONNECTION_LIFE };
+    const PATIENT: Patience = Patience {
+        head: HEAD_TIMEOUT,
+        connection: CONNECTION_LIFE,
+        shutdown: Duration::from_secs(3600),
+    };
 
     /// Sends bytes and reads until the server closes the connection.
     async fn exchange(address: SocketAddr, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(request).await.unwrap();
         let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await; // a reset ends it as well
+        // A reset ends it as well; for ever would be a hanging test.
+        let read = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer));
+        let _ = read.await.expect("the server must end the connection");
         String::from_utf8(answer).unwrap()
     }
 
@@ -303,7 +314,8 @@ mod tests {
         idle.read_exact(&mut first).await.unwrap();
         assert_eq!(&first, b"HTTP/1.1 200");
         stop.send(()).unwrap();
-        served.await.unwrap().unwrap();
+        // Well before the head of a next request is due.
+        timeout(HEAD_TIMEOUT / 2, served).await.expect("idle ones are ended").unwrap().unwrap();
         let mut rest = Vec::new();
         idle.read_to_end(&mut rest).await.unwrap();
         assert!(TcpStream::connect(address).await.is_err());

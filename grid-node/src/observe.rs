@@ -2,8 +2,8 @@
 
 use crate::shared::Shared;
 use crate::status::{
-    Check, ClientStatus, ClusterStatus, Health, MemberStatus, MemoryStatus, Observe, PartitionStatus, Status,
-    StructureStatus, Totals, label,
+    Check, ClientStatus, ClusterStatus, Health, MemberStatus, MemoryStatus, Observe,
+    PartitionStatus, Status, StructureStatus, Totals, label,
 };
 use grid_core::ids::StructureId;
 
@@ -58,7 +58,8 @@ impl Observe for Shared {
             (None, false) => Check::well(),
         };
         // One member has no other to take over: without it the data is gone.
-        let safe = Check::unless(vec!["the cluster has one member: stopping it loses the data".into()]);
+        let safe =
+            Check::unless(vec!["the cluster has one member: stopping it loses the data".into()]);
         Health { live: Check::well(), ready, safe }
     }
 }
@@ -72,14 +73,17 @@ fn structures(shared: &Shared) -> Vec<StructureStatus> {
         })
         .collect();
     for cell in shared.cells() {
-        cell.read(|partition| {
-            for (id, status) in &mut all {
-                if let Some((entries, bytes)) = partition.usage(*id) {
-                    status.entries += entries as u64;
-                    status.bytes += bytes as u64;
+        // A lock is held for a bounded number of structures at a time.
+        for some in all.chunks_mut(128) {
+            cell.read(|partition| {
+                for (id, status) in some {
+                    if let Some((entries, bytes)) = partition.usage(*id) {
+                        status.entries += entries as u64;
+                        status.bytes += bytes as u64;
+                    }
                 }
-            }
-        });
+            });
+        }
     }
     all.into_iter().map(|(_, status)| status).collect()
 }

@@ -49,16 +49,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: Settings, control: ControlLog, member: MemberId, addresses: (SocketAddr, Option<SocketAddr>)) -> Result<Self> {
+    pub(crate) fn new(
+        settings: Settings,
+        control: ControlLog,
+        member: MemberId,
+        addresses: (SocketAddr, Option<SocketAddr>),
+    ) -> Result<Self> {
         let ledger = Arc::new(Ledger::new(settings.memory_budget));
-        // Address space costs nothing; twice the budget leaves room for what is not full yet.
-        let reserve_bytes = settings.memory_budget.saturating_mul(2).max(1 << 30);
-        let config = PoolConfig { reserve_bytes, huge_pages: settings.huge_pages, ..PoolConfig::default() };
-        let pool = Pool::new(&config, Arc::clone(&ledger))
-            .map_err(|e| Error::with(Kind::OutOfMemory, e.to_string()))?;
-        let env = Env { pool, ledger, seed: settings.hash_seed };
-        let cell = |n| Cell::new(Partition::new(partition_at(n), env.clone()));
-        let cells = (0..usize::from(settings.partitions)).map(cell).collect();
+        let envs = reserve(&settings, &ledger)?;
+        let env = |n: usize| envs.get(n % envs.len()).cloned();
+        let none = || Error::with(Kind::Internal, "no pool");
+        let cell = |n| Ok(Cell::new(Partition::new(partition_at(n), env(n).ok_or_else(none)?)));
+        let cells = (0..usize::from(settings.partitions)).map(cell).collect::<Result<_>>()?;
+        let env = env(0).ok_or_else(none)?;
         Ok(Shared {
             sessions: Sessions::new(settings.session_timeout),
             env,
@@ -155,4 +158,21 @@ impl Shared {
         let left: Vec<_> = left.collect();
         self.sessions.to_forget.lock().extend(left);
     }
+}
+
+/// Address space for entries: it costs nothing, and twice the budget leaves room for what is not full
+/// yet. One pool spans 32 GiB at most, so the partitions share out as many as it takes.
+fn reserve(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Vec<Env>> {
+    const POOL_BYTES_MAX: u64 = 32 << 30;
+    let wanted = settings.memory_budget.saturating_mul(2).max(1 << 30);
+    let pools = wanted.div_ceil(POOL_BYTES_MAX).min(settings.partitions.into());
+    let reserve_bytes = (wanted / pools).min(POOL_BYTES_MAX);
+    let config =
+        PoolConfig { reserve_bytes, huge_pages: settings.huge_pages, ..PoolConfig::default() };
+    let pool = || {
+        let pool = Pool::new(&config, Arc::clone(ledger));
+        let pool = pool.map_err(|e| Error::with(Kind::OutOfMemory, e.to_string()))?;
+        Ok(Env { pool, ledger: Arc::clone(ledger), seed: settings.hash_seed })
+    };
+    (0..pools).map(|_| pool()).collect()
 }

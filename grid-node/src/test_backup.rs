@@ -106,7 +106,8 @@ impl TestBackup {
     pub(crate) fn attach(self: &Arc<Self>, shared: &Arc<Shared>) {
         let replica = |n| Mutex::new(Partition::new(partition_at(n), shared.env.clone()));
         let replicas = (0..shared.cells().len()).map(replica).collect();
-        if self.primary.set(Arc::downgrade(shared)).is_err() || self.replicas.set(replicas).is_err() {
+        if self.primary.set(Arc::downgrade(shared)).is_err() || self.replicas.set(replicas).is_err()
+        {
             return tracing::error!("a test backup serves one member only");
         }
         shared.links.begin();
@@ -136,7 +137,10 @@ impl TestBackup {
                 if let Some(seq) = self.copy(shared, partition) {
                     let mut state = self.state.lock();
                     if state.acks == Acks::Held {
-                        state.waiting.push((partition, seq));
+                        // A partition may be named again although nothing new came.
+                        if !state.waiting.contains(&(partition, seq)) {
+                            state.waiting.push((partition, seq));
+                        }
                         self.held.notify_all();
                     } else {
                         drop(state);
@@ -161,7 +165,8 @@ impl TestBackup {
                 return Some(have);
             }
             while let Err(error) = replica.replicate(&records, committed) {
-                let known = error.kind() == Kind::UnknownStructure && declare_all(shared, &mut replica);
+                let known =
+                    error.kind() == Kind::UnknownStructure && declare_all(shared, &mut replica);
                 if !known {
                     tracing::error!(%error, %partition, "the test backup cannot go on");
                     return None;

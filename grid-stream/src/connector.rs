@@ -5,6 +5,7 @@ pub mod collect;
 pub mod csv;
 pub mod file;
 pub mod generate;
+pub mod grid;
 pub mod json;
 pub mod lookup;
 pub mod memory;

@@ -191,7 +191,6 @@ pub struct JobHandle {
 
 impl JobHandle {
     /// Waits for the end: `handle.join().await`, or [`Join::wait`] to block.
-    #[must_use]
     pub fn join(&self) -> Join {
         Join { shared: self.shared.clone() }
     }

@@ -1,14 +1,19 @@
 //! Keys of a stream: routed by the grid's own partitioning, so that the state of a key lives where
 //! the map entries of that key live.
 
+use grid_core::data::Key;
 use grid_core::partitioning::partition_hash;
+use std::any::Any;
+use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
-/// A type that items can be keyed by.
-pub trait StreamKey: Hash + Eq + Clone + Send + 'static {
-    /// Hash of the key's encoded payload, as the grid partitions map entries.
-    fn partition_hash(&self) -> u32;
+/// A type that items can be keyed by: every key of the grid that can be compared and cloned.
+pub trait StreamKey: Key + Hash + Eq + Clone + Send + 'static {
+    /// Hash that decides the partition, the same as for a map entry with this key.
+    #[inline]
+    fn partition_hash(&self) -> u32 {
+        integer_hash(self).unwrap_or_else(|| encoded_hash(self))
+    }
 
     /// Hash for tables that are private to one tasklet; cheaper than the other one.
     #[inline]
@@ -22,39 +27,40 @@ pub trait StreamKey: Hash + Eq + Clone + Send + 'static {
     }
 }
 
-macro_rules! integers {
-    ($($int:ty)*) => {$(
-        impl StreamKey for $int {
-            #[inline]
-            fn partition_hash(&self) -> u32 {
-                partition_hash(&self.to_be_bytes())
-            }
-        }
-    )*};
-}
-integers!(i8 u8 i16 u16 i32 u32 i64 u64 i128 u128);
+impl<K: Key + Hash + Eq + Clone + Send + 'static> StreamKey for K {}
 
-fn text_hash(text: &str) -> u32 {
-    let len = u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes();
-    let mut short = [0u8; 64];
-    if let Some(payload) = short.get_mut(..4 + text.len()) {
-        payload[..4].copy_from_slice(&len);
-        payload[4..].copy_from_slice(text.as_bytes());
-        return partition_hash(payload);
+/// The hash of an integer without a buffer: its payload are its bytes, the highest first. Decided
+/// when it is compiled.
+#[inline]
+fn integer_hash<K: 'static>(key: &K) -> Option<u32> {
+    let key: &dyn Any = key;
+    macro_rules! try_as {
+        ($($int:ty)*) => {$(
+            if let Some(key) = key.downcast_ref::<$int>() {
+                return Some(partition_hash(&key.to_be_bytes()));
+            }
+        )*};
     }
-    partition_hash(&[&len[..], text.as_bytes()].concat())
+    try_as!(u64 i64 u32 i32 u16 i16 u128 i128);
+    None
 }
 
-macro_rules! texts {
-    ($($text:ty)*) => {$(
-        impl StreamKey for $text {
-            fn partition_hash(&self) -> u32 {
-                text_hash(self)
-            }
+fn encoded_hash<K: Key>(key: &K) -> u32 {
+    thread_local! {
+        static PAYLOAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    if let Some(hash) = key.affinity() {
+        return hash;
+    }
+    PAYLOAD.with_borrow_mut(|payload| {
+        payload.clear();
+        // A key that cannot be encoded has no place in the grid; in a stream any will do.
+        match key.encode(payload) {
+            Ok(()) => partition_hash(payload),
+            Err(_) => 0,
         }
-    )*};
+    })
 }
-texts!(String &'static str Arc<str> Box<str>);
 
 /// Multiply and rotate, for private tables.
 struct TableHasher(u64);
@@ -100,14 +106,26 @@ impl Hasher for TableHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use grid_core::partitioning::partition_of;
+    use grid_core::data::key_hash;
+
+    fn check<K: StreamKey>(key: &K) {
+        assert_eq!(key.partition_hash(), key_hash(key).unwrap());
+    }
 
     #[test]
     fn keys_go_where_map_entries_go() {
-        assert_eq!(partition_of("foo".partition_hash(), 271).0, 247);
-        assert_eq!(partition_of(1i32.partition_hash(), 271).0, 31);
-        let long = "x".repeat(100);
-        let payload = [&100u32.to_be_bytes()[..], long.as_bytes()].concat();
-        assert_eq!(long.partition_hash(), partition_hash(&payload));
+        check(&7u64);
+        check(&-7i64);
+        check(&7u32);
+        check(&-1i32);
+        check(&7u16);
+        check(&-7i16);
+        check(&(1u128 << 100));
+        check(&-1i128);
+        check(&true);
+        check(&"foo");
+        check(&"x".repeat(100));
+        check(&("EWR".to_string(), 5u8));
+        assert_eq!(grid_core::partitioning::partition_of("foo".partition_hash(), 271).0, 247);
     }
 }

@@ -92,5 +92,6 @@ pub mod sinks {
     pub use crate::connector::callback::{for_each, stdout};
     pub use crate::connector::collect::{Collected, collect};
     pub use crate::connector::csv::csv_file;
+    pub use crate::connector::grid::{map, queue, topic};
     pub use crate::connector::json::json_file;
 }

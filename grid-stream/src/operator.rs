@@ -16,4 +16,6 @@ pub use filter_map::FilterMap;
 pub use flat_map::FlatMap;
 pub use inspect::Inspect;
 pub use map::Map;
+pub use process::ProcessFlow;
 pub use timestamps::Timestamps;
+pub use window::run::WindowFlow;

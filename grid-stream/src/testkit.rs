@@ -9,13 +9,13 @@ use crate::job::{Config, Job};
 use crate::pipeline::Pipeline;
 use crate::pipeline::stage::Stage;
 use crate::sources;
-use crate::tasklet::Progress;
+use crate::tasklet::worker::Worker;
+use crate::tasklet::{Progress, StepCx};
 use crate::time::EventTime;
 use grid_core::Result;
 use parking_lot::Mutex;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::task::Context;
 
 /// The stage that a test begins with.
 pub type Input<T> = Stage<T, SourceFlow<Items<T>>>;
@@ -127,10 +127,11 @@ where
     std::mem::take(&mut *out.lock())
 }
 
-/// Runs a pipeline to its end on the calling thread, its workers in random turns.
+/// Runs a pipeline to its end on the calling thread, its workers in random turns. A worker that has
+/// nothing to do is stepped again only if it is woken.
 ///
 /// # Panics
-/// If no worker makes progress any more before the end.
+/// If all workers are asleep before the end: a wake-up was lost.
 pub fn drive(
     pipeline: Pipeline,
     how: Circumstances,
@@ -144,13 +145,20 @@ pub fn drive(
     };
     let mut job = Job::plan(pipeline, &config)?;
     let mut random = how.seed;
-    let mut idle = 0;
+    let mut asleep = vec![false; job.workers.len()];
     while !job.handle.is_done() {
         random =
             random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let at = usize::try_from(random >> 33).unwrap_or(0) % job.workers.len();
-        idle = if job.workers[at].step() == Progress::Made { 0 } else { idle + 1 };
-        assert!(idle < 10_000, "{how:?}: no progress: {:?}", job.handle.metrics());
+        let worker = &mut job.workers[at];
+        if !asleep[at] || worker.is_notified() {
+            let progress = worker.step();
+            asleep[at] = progress != Progress::Made && worker.deadline().is_none();
+        }
+        let stuck = asleep.iter().all(|asleep| *asleep)
+            && !job.workers.iter().any(Worker::is_notified)
+            && !job.handle.is_done();
+        assert!(!stuck, "{how:?}: all asleep before the end: {:?}", job.handle.metrics());
     }
     job.handle.join().wait()
 }
@@ -187,7 +195,7 @@ impl<U: Send + 'static> SinkWriter<U> for ReluctantWriter<U> {
         self.room = !self.refuses;
         Ok(())
     }
-    fn poll(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+    fn poll(&mut self, cx: &mut StepCx<'_>) -> Result<bool> {
         if self.room {
             return Ok(true);
         }

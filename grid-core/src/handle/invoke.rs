@@ -24,6 +24,9 @@ pub struct Call<'a> {
     pub partition: PartitionId,
     /// With which structure.
     pub structure: StructureId,
+    /// The [`Invoke::life`] in which that id was agreed. In any other it may be another structure: the
+    /// call must be refused as `UnknownStructure`, by whoever knows for certain which life it reaches.
+    pub life: u32,
     /// Operands, as [`crate::op`] encodes them.
     pub body: &'a [u8],
     /// How long the caller waits; none: as configured.

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 /// Encoded bytes after which the next key of a partition goes into another request.
 const GROUP_BYTES_MAX: usize = 1 << 20;
 
+/// The values of some keys of one partition.
+type Values<V> = OpFuture<Vec<Option<V>>>;
+
 /// Operands for one partition.
 #[derive(Default)]
 struct Group {
@@ -58,7 +61,10 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
     ///
     /// # Errors
     /// The first that a partition returned.
-    pub async fn get_all<'q, Q>(&self, keys: impl IntoIterator<Item = &'q Q>) -> Result<Vec<Option<V>>>
+    pub async fn get_all<'q, Q>(
+        &self,
+        keys: impl IntoIterator<Item = &'q Q>,
+    ) -> Result<Vec<Option<V>>>
     where
         Q: KeyOf<K> + ?Sized + 'q,
     {
@@ -72,13 +78,18 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
             (groups, values)
         };
         self.named.known().await?;
-        let started: Vec<(Vec<usize>, OpFuture<Vec<Option<V>>>)> = groups
+        let started: Vec<(Vec<usize>, Values<V>)> = groups
             .into_all()
             .into_iter()
             .map(|(partition, group)| {
                 let body = keys_body(group.keys.len(), &group.encoded);
-                let future =
-                    self.named.start(OpCode::MapGetAll, partition, Ok(body), None, values_answer::<V>);
+                let future = self.named.start(
+                    OpCode::MapGetAll,
+                    partition,
+                    Ok(body),
+                    None,
+                    values_answer::<V>,
+                );
                 (group.keys, future)
             })
             .collect();
@@ -98,7 +109,10 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
     /// # Errors
     /// The first that a partition returned. [`Error::applied`] speaks of all partitions: it is `No` only
     /// if no partition has written anything.
-    pub async fn put_all<'q, Q, W>(&self, entries: impl IntoIterator<Item = (&'q Q, &'q W)>) -> Result<()>
+    pub async fn put_all<'q, Q, W>(
+        &self,
+        entries: impl IntoIterator<Item = (&'q Q, &'q W)>,
+    ) -> Result<()>
     where
         Q: KeyOf<K> + ?Sized + 'q,
         W: ValueOf<V> + ?Sized + 'q,
@@ -106,7 +120,8 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
         let groups = {
             let mut groups = Groups::default();
             for (at, (key, value)) in entries.into_iter().enumerate() {
-                groups.add(at, key, self.named.invoke.partitions(), |out| encode_value(value, out))?;
+                groups
+                    .add(at, key, self.named.invoke.partitions(), |out| encode_value(value, out))?;
             }
             groups
         };
@@ -167,7 +182,11 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
         Ok(())
     }
 
-    async fn on_all<T>(&self, code: OpCode, decode: fn(&[u8]) -> Result<T>) -> Result<Vec<OpFuture<T>>> {
+    async fn on_all<T>(
+        &self,
+        code: OpCode,
+        decode: fn(&[u8]) -> Result<T>,
+    ) -> Result<Vec<OpFuture<T>>> {
         self.named.known().await?;
         let start = |n| self.named.start(code, PartitionId(n), Ok(Vec::new()), None, decode);
         Ok((0..self.named.invoke.partitions()).map(start).collect())
@@ -181,7 +200,12 @@ fn values_answer<V: Decode>(answer: &[u8]) -> Result<Vec<Option<V>>> {
         values.push(match r.u8()? {
             0 => None,
             1 => Some(V::decode(r.value()?)?),
-            _ => return Err(Error::with(Kind::Malformed, "an answer that is neither value nor none")),
+            _ => {
+                return Err(Error::with(
+                    Kind::Malformed,
+                    "an answer that is neither value nor none",
+                ));
+            }
         });
     }
     Ok(values)

@@ -1,8 +1,8 @@
 //! A structure by name: its id, once known, and how to start an operation on it.
 
+use super::buffers;
 use super::future::{Decode, OpFuture, Operation};
 use super::invoke::{BoxFuture, Call, Invoke, Started};
-use super::buffers;
 use crate::control::{StructureKind, check_name};
 use crate::error::{Error, Result};
 use crate::ids::{PartitionId, StructureId};
@@ -11,6 +11,13 @@ use crate::partitioning::partition_of_name;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// An id of a structure and the life of the cluster's data in which it was agreed.
+#[derive(Clone, Copy)]
+pub(super) struct Agreed {
+    pub(super) structure: StructureId,
+    life: u32,
+}
 
 /// What the handles of one structure share.
 pub(super) struct Named {
@@ -40,25 +47,28 @@ impl Named {
 
     /// The id, if it is known in the present life of the cluster's data.
     #[inline]
-    pub(super) fn id(&self) -> Option<StructureId> {
+    pub(super) fn id(&self) -> Option<Agreed> {
         let known = self.known.load(Ordering::Acquire);
+        let life = self.invoke.life();
         #[allow(clippy::cast_possible_truncation)] // the low half
-        (known >> 32 == u64::from(self.invoke.life()) + 1).then_some(StructureId(known as u32))
+        let structure = StructureId(known as u32);
+        (known >> 32 == u64::from(life) + 1).then_some(Agreed { structure, life })
     }
 
-    pub(super) fn learn(&self, life: u32, id: StructureId) {
-        self.known.store((u64::from(life) + 1) << 32 | u64::from(id.0), Ordering::Release);
+    fn learn(&self, Agreed { structure, life }: Agreed) {
+        self.known.store((u64::from(life) + 1) << 32 | u64::from(structure.0), Ordering::Release);
     }
 
     /// Asks for the id and remembers it.
-    pub(super) fn declare(self: &Arc<Self>) -> BoxFuture<Result<StructureId>> {
+    pub(super) fn declare(self: &Arc<Self>) -> BoxFuture<Result<Agreed>> {
         let this = Arc::clone(self);
         Box::pin(async move {
             check_name(&this.name)?;
             let life = this.invoke.life();
-            let id = this.invoke.declare(&this.name, this.kind).await?;
-            this.learn(life, id);
-            Ok(id)
+            let structure = this.invoke.declare(&this.name, this.kind).await?;
+            let agreed = Agreed { structure, life };
+            this.learn(agreed);
+            Ok(agreed)
         })
     }
 
@@ -84,11 +94,15 @@ impl Named {
             Ok(body) => body,
             Err(error) => return OpFuture::ready(Err(error)),
         };
-        let Some(structure) = self.id() else {
+        let Some(agreed) = self.id() else {
             let operation = Operation { code, partition, body, timeout, decode };
             return OpFuture::declaring(Arc::clone(self), operation);
         };
-        let future = self.start_known(structure, code, partition, &body, timeout, decode);
+        let future = self.start_known(agreed, code, partition, &body, timeout, decode);
+        if future.met_another_life() && self.id().is_none() {
+            let operation = Operation { code, partition, body, timeout, decode };
+            return OpFuture::declaring(Arc::clone(self), operation);
+        }
         buffers::give(body);
         future
     }
@@ -96,14 +110,14 @@ impl Named {
     #[inline(always)]
     pub(super) fn start_known<T>(
         &self,
-        structure: StructureId,
+        Agreed { structure, life }: Agreed,
         code: OpCode,
         partition: PartitionId,
         body: &[u8],
         timeout: Option<Duration>,
         decode: Decode<T>,
     ) -> OpFuture<T> {
-        let call = Call { code, partition, structure, body, timeout };
+        let call = Call { code, partition, structure, life, body, timeout };
         let mut reply = buffers::take();
         match self.invoke.start(&call, &mut reply) {
             Started::Ready(result) => {
@@ -125,6 +139,9 @@ impl Named {
 
 impl std::fmt::Debug for Named {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Named").field("kind", &self.kind).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Named")
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }

@@ -81,12 +81,13 @@ impl<T: GridData> Topic<T> {
     /// # Errors
     /// As [`Topic::subscribe`].
     pub async fn subscribe_with(&self, items_max: usize) -> Result<Subscription<T>> {
-        let structure = match self.named.id() {
+        let agreed = match self.named.id() {
             Some(id) => id,
             None => self.named.declare().await?,
         };
         let invoke = &self.named.invoke;
-        let mailbox = invoke.subscribe(structure, self.named.partition, items_max.max(1)).await?;
+        let mailbox =
+            invoke.subscribe(agreed.structure, self.named.partition, items_max.max(1)).await?;
         Ok(Subscription { mailbox, types: PhantomData })
     }
 }

@@ -51,7 +51,9 @@ mod tests {
     fn what_is_booked_follows_what_is_held_in_steps_and_ends_with_it() {
         let ledger = Arc::new(Ledger::new(0));
         let mut account = Account::new(&ledger);
-        for (held, booked) in [(1, 1), (1024, 1), (1025, 2), (1, 2), (0, 0), (5000, 5), (3073, 5), (3072, 3)] {
+        for (held, booked) in
+            [(1, 1), (1024, 1), (1025, 2), (1, 2), (0, 0), (5000, 5), (3073, 5), (3072, 3)]
+        {
             account.set(held);
             assert_eq!(ledger.used(), booked * 1024, "holding {held}");
         }

@@ -25,12 +25,13 @@ pub(super) struct Slot {
 }
 
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Index {
+    /// The frontier: buckets of `table` that have moved.
+    moved: usize,
     table: Table,
     /// The table being filled, without buckets while not resizing.
     new: Table,
-    /// The frontier: buckets of `table` that have moved.
-    moved: usize,
 }
 
 impl Index {

@@ -108,6 +108,13 @@ impl Large {
 }
 
 #[cfg(test)]
+impl Large {
+    pub(super) fn taken(&self) -> usize {
+        self.taken
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -144,7 +144,11 @@ impl Region {
 
     /// Access to the region for one owner of blocks, which keeps the region alive beside it.
     pub(super) fn mem(&self) -> Mem {
-        Mem { base: self.base, bytes: self.bytes }
+        Mem {
+            base: self.base,
+            #[cfg(debug_assertions)]
+            bytes: self.bytes,
+        }
     }
 }
 
@@ -152,6 +156,7 @@ impl Region {
 #[derive(Debug)]
 pub(super) struct Mem {
     base: NonNull<u8>,
+    #[cfg(debug_assertions)]
     bytes: usize,
 }
 
@@ -164,7 +169,9 @@ impl Mem {
     #[inline(always)]
     fn ptr(&self, at: Ref, byte: usize, len: usize) -> *mut u8 {
         let offset = at.0 as usize * GRANULE + byte;
-        debug_assert!(offset + len <= self.bytes, "beyond the region");
+        #[cfg(debug_assertions)]
+        assert!(offset + len <= self.bytes, "beyond the region");
+        let _ = len;
         // SAFETY: references and lengths come from chunks of this store's blocks, within the region.
         unsafe { self.base.as_ptr().add(offset) }
     }

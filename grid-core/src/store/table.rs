@@ -36,14 +36,16 @@ impl<F: Fn(Ref) -> bool + Copy> Probe for F {
     }
 }
 
+/// In the order of use: what a lookup needs lies together.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Table {
     mem: Mem,
-    /// Blocks from the pool. The buckets of one that is `NIL` or beyond the end are empty: not
-    /// there yet, or not any more. So a table that is filled and emptied in order holds what it needs.
-    pages: Vec<Ref>,
+    /// Blocks from the pool. The buckets of one that is `NIL` are empty: it is not there yet, or
+    /// not any more. So a table that is filled and emptied in order holds what it needs.
+    pages: Box<[Ref]>,
+    count: u32,
     page_bits: u32,
-    count: usize,
     entries: usize,
     bytes: u64,
     pool: Arc<Pool>,
@@ -53,11 +55,12 @@ impl Table {
     /// A table with `count` buckets; it takes no memory yet.
     pub(super) fn new(count: usize, pool: &Arc<Pool>) -> Self {
         let page = (count / PAGES).next_power_of_two().ilog2();
+        let page_bits = page.clamp(PAGE_BITS_MIN, PAGE_BITS_MAX);
         Self {
             mem: pool.mem(),
-            pages: Vec::new(),
-            page_bits: page.clamp(PAGE_BITS_MIN, PAGE_BITS_MAX),
-            count,
+            pages: vec![Ref::NIL; count.div_ceil(1 << page_bits)].into_boxed_slice(),
+            count: count as u32,
+            page_bits,
             entries: 0,
             bytes: 0,
             pool: Arc::clone(pool),
@@ -104,9 +107,6 @@ impl Table {
     /// Takes the page of a bucket, if it is not there.
     fn ensure(&mut self, at: usize) -> Result<(), StoreFull> {
         let page = at >> self.page_bits;
-        if self.pages.len() <= page {
-            self.pages.resize(page + 1, Ref::NIL);
-        }
         if self.pages[page] == Ref::NIL {
             let class = (self.page_bits - PAGE_BITS_MIN) as u8;
             let loan = self.pool.take(class, class)?;
@@ -137,7 +137,7 @@ impl Table {
 
     #[inline(always)]
     pub(super) fn count(&self) -> usize {
-        self.count
+        self.count as usize
     }
 
     pub(super) fn entries(&self) -> usize {
@@ -147,11 +147,11 @@ impl Table {
     /// The bucket where a hash belongs; 0 if there is none.
     #[inline(always)]
     pub(super) fn home(&self, hash: u64) -> usize {
-        ((u128::from(hash) * self.count as u128) >> 64) as usize
+        ((u128::from(hash) * u128::from(self.count)) >> 64) as usize
     }
 
     fn after(&self, bucket: usize) -> usize {
-        if bucket + 1 == self.count { 0 } else { bucket + 1 }
+        if bucket + 1 == self.count() { 0 } else { bucket + 1 }
     }
 
     /// Starts loading the bucket of a hash.
@@ -203,7 +203,7 @@ impl Table {
     /// Makes sure that `entries` entries of hash `hash` or less can be inserted: takes the pages
     /// that they may need.
     pub(super) fn reserve(&mut self, hash: u64, entries: usize) -> Result<(), StoreFull> {
-        if self.entries + entries > self.count * LANES {
+        if self.entries + entries > self.count() * LANES {
             return Err(StoreFull);
         }
         let (mut at, mut vacant) = (self.home(hash), 0);
@@ -284,7 +284,7 @@ impl Table {
 impl Drop for Table {
     fn drop(&mut self) {
         let pages = std::mem::take(&mut self.pages);
-        let pages = pages.into_iter().filter(|start| *start != Ref::NIL);
+        let pages = pages.iter().copied().filter(|start| *start != Ref::NIL);
         self.pool.give(pages.map(|start| self.loan(start)));
     }
 }
@@ -293,9 +293,9 @@ impl Drop for Table {
 impl Table {
     /// Asserts that every entry can be found and every count is right.
     pub(super) fn check(&self, hash_of: impl Fn(Ref) -> u64, belongs: impl Fn(u64) -> bool) {
-        let mut passed = vec![0u32; self.count];
+        let mut passed = vec![0u32; self.count()];
         let mut entries = 0;
-        for at in 0..self.count {
+        for at in 0..self.count() {
             let Some(bucket) = self.bucket(at) else { continue };
             for lane in bucket.occupied() {
                 let hash = hash_of(bucket.at(lane));

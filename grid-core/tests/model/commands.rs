@@ -12,34 +12,34 @@ use grid_core::wire::bytes::{KeyRef, put_key, put_value};
 use proptest::prelude::*;
 use std::sync::Arc;
 
-pub const SEED: u64 = 0x9e37;
-pub const KEYS: u8 = 24;
-pub const MAPS: u8 = 4;
-pub const QUEUES: u8 = 2;
-pub const TOPIC: StructureId = StructureId(6);
-pub const UNDECLARED: StructureId = StructureId(9);
+pub(crate) const SEED: u64 = 0x9e37;
+pub(crate) const KEYS: u8 = 24;
+pub(crate) const MAPS: u8 = 4;
+pub(crate) const QUEUES: u8 = 2;
+pub(crate) const TOPIC: StructureId = StructureId(6);
+pub(crate) const UNDECLARED: StructureId = StructureId(9);
 
 /// Time-to-live and idle time of each map.
-pub const LIVES: [(Option<u64>, Option<u32>); MAPS as usize] =
+pub(crate) const LIVES: [(Option<u64>, Option<u32>); MAPS as usize] =
     [(None, None), (Some(50), None), (None, Some(80)), (Some(100), Some(40))];
-pub const QUEUE_MAX: [Option<u64>; QUEUES as usize] = [Some(3), None];
+pub(crate) const QUEUE_MAX: [Option<u64>; QUEUES as usize] = [Some(3), None];
 
-pub fn map(m: u8) -> StructureId {
+pub(crate) fn map(m: u8) -> StructureId {
     StructureId(u32::from(m))
 }
 
-pub fn queue(q: u8) -> StructureId {
+pub(crate) fn queue(q: u8) -> StructureId {
     StructureId(u32::from(MAPS + q))
 }
 
-pub fn env(budget: u64, reserve_bytes: u64) -> Env {
+pub(crate) fn env(budget: u64, reserve_bytes: u64) -> Env {
     let ledger = Arc::new(Ledger::new(budget));
     let config = PoolConfig { reserve_bytes, keep_free_bytes: 0, ..PoolConfig::default() };
     Env { pool: Pool::new(&config, Arc::clone(&ledger)).unwrap(), ledger, seed: SEED }
 }
 
 /// A partition that knows all structures.
-pub fn partition(env: Env) -> Partition {
+pub(crate) fn partition(env: Env) -> Partition {
     let mut partition = Partition::new(PartitionId(0), env);
     for (m, (ttl_ms, max_idle_ms)) in (0..).zip(LIVES) {
         partition.declare(map(m), &StructureConfig::Map(MapConfig { ttl_ms, max_idle_ms }));
@@ -52,36 +52,39 @@ pub fn partition(env: Env) -> Partition {
     partition
 }
 
-pub type Owned = (i32, Arc<[u8]>);
+pub(crate) type Owned = (i32, Arc<[u8]>);
 
 /// Keys in pairs of one payload and two tags: their hashes are equal.
-pub fn key(k: u8) -> (i32, Vec<u8>, Option<u32>) {
+pub(crate) fn key(k: u8) -> (i32, Vec<u8>, Option<u32>) {
     let pair = usize::from(k / 2);
     let len = [0, 1, 7, 8, 9, 20, 21, 40, 100, 300, 1000, 5000][pair % 12];
     let payload = (0..len).map(|i| (i as u8).wrapping_add(pair as u8 * 17)).collect();
-    let affinity = (k % 3 == 0).then_some(u32::from(k) * 7);
-    (if k % 2 == 0 { -11 } else { 5 }, payload, affinity)
+    let affinity = k.is_multiple_of(3).then_some(u32::from(k) * 7);
+    (if k.is_multiple_of(2) { -11 } else { 5 }, payload, affinity)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Val {
-    pub len: usize,
-    pub fill: u8,
+pub(crate) struct Val {
+    pub(crate) len: usize,
+    pub(crate) fill: u8,
 }
 
 impl Val {
-    pub fn owned(self) -> Owned {
-        let tag = if self.fill % 3 == 0 { 7 } else { -7 };
+    pub(crate) fn owned(self) -> Owned {
+        let tag = if self.fill.is_multiple_of(3) { 7 } else { -7 };
         (tag, (0..self.len).map(|i| (i / 7) as u8 ^ self.fill).collect())
     }
 }
 
-pub fn blob(owned: &Owned) -> Blob<'_> {
+/// What a comparison expects of a key that has no value.
+pub(crate) const UNLIKELY: Val = Val { len: 2, fill: 9 };
+
+pub(crate) fn blob(owned: &Owned) -> Blob<'_> {
     Blob { tag: TypeTag(owned.0), payload: &owned.1 }
 }
 
 #[derive(Clone, Debug)]
-pub enum Cmd {
+pub(crate) enum Cmd {
     Get(u8, u8),
     Contains(u8, u8),
     View(u8, u8),
@@ -112,17 +115,17 @@ pub enum Cmd {
 }
 
 /// A command as it travels.
-pub struct Sent {
-    pub structure: StructureId,
-    pub code: OpCode,
-    pub body: Vec<u8>,
+pub(crate) struct Sent {
+    pub(crate) structure: StructureId,
+    pub(crate) code: OpCode,
+    pub(crate) body: Vec<u8>,
     /// Payload bytes of keys and values.
-    pub payload: usize,
-    pub items: usize,
+    pub(crate) payload: usize,
+    pub(crate) items: usize,
 }
 
 impl Cmd {
-    pub fn writes(&self) -> bool {
+    pub(crate) fn writes(&self) -> bool {
         !matches!(
             self,
             Cmd::Get(..)
@@ -138,7 +141,7 @@ impl Cmd {
     }
 
     /// The key, of commands on one key of a map.
-    pub fn key(&self) -> Option<(u8, u8)> {
+    pub(crate) fn key(&self) -> Option<(u8, u8)> {
         match *self {
             Cmd::Get(m, k)
             | Cmd::Contains(m, k)
@@ -157,17 +160,22 @@ impl Cmd {
     }
 
     /// Encodes it. `present` is the value that the key has, `from` where a scan goes on.
-    pub fn send(&self, present: Option<&Owned>, from: u64) -> Sent {
+    pub(crate) fn send(&self, present: Option<&Owned>, from: u64) -> Sent {
         let k = self.key().map(|(_, k)| key(k)).unwrap_or_default();
         let at = KeyRef { blob: Blob { tag: TypeTag(k.0), payload: &k.1 }, affinity: k.2 };
-        let mut sent =
-            Sent { structure: TOPIC, code: OpCode::MapGet, body: Vec::new(), payload: k.1.len(), items: 1 };
+        let mut sent = Sent {
+            structure: TOPIC,
+            code: OpCode::MapGet,
+            body: Vec::new(),
+            payload: k.1.len(),
+            items: 1,
+        };
         if let Some((m, _)) = self.key() {
             sent.structure = map(m);
         }
         let expected = |val: Option<Val>| match (val, present) {
             (None, Some(present)) => present.clone(),
-            (val, _) => val.unwrap_or(Val { len: 3, fill: 0 }).owned(),
+            (val, _) => val.unwrap_or(UNLIKELY).owned(),
         };
         match self {
             Cmd::Get(..) => sent.op(Op::MapGet(at)),
@@ -175,7 +183,9 @@ impl Cmd {
             Cmd::View(..) => sent.op(Op::MapView(at)),
             Cmd::Put(_, _, v, life) => sent.op(Op::MapPut(at, blob(&v.owned()), *life)),
             Cmd::Set(_, _, v, life) => sent.op(Op::MapSet(at, blob(&v.owned()), *life)),
-            Cmd::PutIfAbsent(_, _, v, life) => sent.op(Op::MapPutIfAbsent(at, blob(&v.owned()), *life)),
+            Cmd::PutIfAbsent(_, _, v, life) => {
+                sent.op(Op::MapPutIfAbsent(at, blob(&v.owned()), *life));
+            }
             Cmd::Replace(_, _, v) => sent.op(Op::MapReplace(at, blob(&v.owned()))),
             Cmd::ReplaceIfSame(_, _, e, v) => {
                 sent.op(Op::MapReplaceIfSame(at, blob(&expected(*e)), blob(&v.owned())));
@@ -187,7 +197,12 @@ impl Cmd {
             Cmd::GetAll(m, keys) => {
                 let mut encoded = Vec::new();
                 keys.iter().for_each(|k| put(&mut encoded, *k));
-                sent.many(OpCode::MapGetAll, map(*m), keys.len(), op::keys_body(keys.len(), &encoded));
+                sent.many(
+                    OpCode::MapGetAll,
+                    map(*m),
+                    keys.len(),
+                    op::keys_body(keys.len(), &encoded),
+                );
             }
             Cmd::PutAll(m, entries, life) => {
                 let mut encoded = Vec::new();
@@ -197,8 +212,7 @@ impl Cmd {
                 }
                 let body = op::entries_body(entries.len(), &encoded, *life);
                 sent.many(OpCode::MapPutAll, map(*m), entries.len(), body);
-                sent.payload =
-                    entries.iter().map(|(k, v)| key(*k).1.len() + v.len).sum();
+                sent.payload = entries.iter().map(|(k, v)| key(*k).1.len() + v.len).sum();
             }
             Cmd::Size(m) => sent.on(map(*m), Op::MapSize),
             Cmd::Clear(m) => sent.on(map(*m), Op::MapClear),
@@ -252,7 +266,7 @@ impl Sent {
     }
 }
 
-pub fn val() -> impl Strategy<Value = Val> {
+pub(crate) fn val() -> impl Strategy<Value = Val> {
     let len = prop_oneof![
         12 => proptest::sample::select(vec![0usize, 1, 3, 7, 8, 20, 100]),
         3 => proptest::sample::select(vec![1000usize, 4000, 4090, 4096, 4097, 5000]),
@@ -272,8 +286,9 @@ fn life() -> impl Strategy<Value = Life> {
     ]
 }
 
-pub fn cmd() -> impl Strategy<Value = Cmd> {
-    let mk = || (0..MAPS, 0..KEYS);
+pub(crate) fn cmd() -> impl Strategy<Value = Cmd> {
+    // Few keys often, so that commands meet; all now and then, so that scans have something to do.
+    let mk = || (0..MAPS, prop_oneof![3 => 0..6u8, 1 => 0..KEYS]);
     let same = || proptest::option::weighted(0.3, val());
     prop_oneof![
         6 => mk().prop_map(|(m, k)| Cmd::Get(m, k)),

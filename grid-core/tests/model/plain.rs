@@ -9,16 +9,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
-pub struct Entry {
-    pub value: Owned,
-    pub version: u64,
-    pub expires_at: Option<u64>,
+pub(crate) struct Entry {
+    pub(crate) value: Owned,
+    pub(crate) version: u64,
+    pub(crate) expires_at: Option<u64>,
     /// Longest idle time and last access.
-    pub idle: Option<(u32, u64)>,
+    pub(crate) idle: Option<(u32, u64)>,
 }
 
 impl Entry {
-    pub fn due(&self) -> Option<u64> {
+    pub(crate) fn due(&self) -> Option<u64> {
         let idle = self.idle.map(|(max, last)| last.saturating_add(max.into()));
         match (self.expires_at, idle) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -26,39 +26,39 @@ impl Entry {
         }
     }
 
-    pub fn ended(&self, now: u64) -> bool {
+    pub(crate) fn ended(&self, now: u64) -> bool {
         self.due().is_some_and(|due| due <= now)
     }
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct MapModel {
+pub(crate) struct MapModel {
     /// Entries, those included whose time is over but whose end is not logged.
-    pub entries: BTreeMap<u8, Entry>,
+    pub(crate) entries: BTreeMap<u8, Entry>,
     /// Number of the last change of each key, of all.
-    pub key_seq: BTreeMap<u8, u64>,
-    pub changed: u64,
+    pub(crate) key_seq: BTreeMap<u8, u64>,
+    pub(crate) changed: u64,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct SessionModel {
-    pub floor: u64,
-    pub done: BTreeMap<u64, (u64, Vec<u8>)>,
+pub(crate) struct SessionModel {
+    pub(crate) floor: u64,
+    pub(crate) done: BTreeMap<u64, (u64, Vec<u8>)>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Model {
-    pub seq: u64,
-    pub maps: Vec<MapModel>,
-    pub queues: Vec<(VecDeque<Owned>, u64)>,
-    pub sessions: BTreeMap<u64, SessionModel>,
+pub(crate) struct Model {
+    pub(crate) seq: u64,
+    pub(crate) maps: Vec<MapModel>,
+    pub(crate) queues: Vec<(VecDeque<Owned>, u64)>,
+    pub(crate) sessions: BTreeMap<u64, SessionModel>,
     /// Published and not delivered: position, item.
-    pub published: VecDeque<(u64, Owned)>,
+    pub(crate) published: VecDeque<(u64, Owned)>,
 }
 
 /// What the model says of a command.
 #[derive(Debug)]
-pub enum Said {
+pub(crate) enum Said {
     /// This answer, which depends on this `seq`.
     Answer(Vec<u8>, u64),
     /// A page of a scan, which depends on this `seq`.
@@ -67,12 +67,12 @@ pub enum Said {
 }
 
 /// A command under way: the time it sees, its identity, and the states that it leads to.
-pub struct Turn<'t> {
-    pub now: u64,
-    pub stamp: Option<Stamp>,
+pub(crate) struct Turn<'t> {
+    pub(crate) now: u64,
+    pub(crate) stamp: Option<Stamp>,
     /// Whether accesses are logged (else the ring has no room for them).
-    pub touches: bool,
-    pub trail: &'t mut Vec<Model>,
+    pub(crate) touches: bool,
+    pub(crate) trail: &'t mut Vec<Model>,
 }
 
 fn option(value: Option<&Owned>) -> Vec<u8> {
@@ -85,7 +85,7 @@ fn option(value: Option<&Owned>) -> Vec<u8> {
 }
 
 impl Model {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Model {
             maps: vec![MapModel::default(); MAPS.into()],
             queues: vec![Default::default(); QUEUES.into()],
@@ -115,7 +115,7 @@ impl Model {
         });
     }
 
-    pub fn expire_session(&mut self, turn: &mut Turn<'_>, session: u64) {
+    pub(crate) fn expire_session(&mut self, turn: &mut Turn<'_>, session: u64) {
         self.log(turn, |model, _| {
             model.sessions.remove(&session);
         });
@@ -126,7 +126,7 @@ impl Model {
     }
 
     /// Logs the end of all entries of a map whose time is over.
-    pub fn expire(&mut self, turn: &mut Turn<'_>, m: u8) {
+    pub(crate) fn expire(&mut self, turn: &mut Turn<'_>, m: u8) {
         loop {
             let map = &self.maps[usize::from(m)];
             let ended = map.entries.iter().filter(|(_, e)| e.ended(turn.now));
@@ -182,7 +182,15 @@ impl Model {
         }
     }
 
-    fn set(&mut self, turn: &mut Turn<'_>, m: u8, k: u8, v: Val, life: Life, answer: Vec<u8>) -> Said {
+    fn set(
+        &mut self,
+        turn: &mut Turn<'_>,
+        m: u8,
+        k: u8,
+        v: Val,
+        life: Life,
+        answer: Vec<u8>,
+    ) -> Said {
         let entry = self.entry(turn, m, v, life);
         self.own(turn, &answer, |model, seq| model.maps[usize::from(m)].set(k, entry, seq));
         Said::Answer(answer, self.seq)
@@ -196,7 +204,7 @@ impl Model {
     }
 
     /// Carries a command out. `expected` is what it compares with.
-    pub fn run(&mut self, turn: &mut Turn<'_>, cmd: &Cmd, expected: &Owned) -> Said {
+    pub(crate) fn run(&mut self, turn: &mut Turn<'_>, cmd: &Cmd, expected: &Owned) -> Said {
         match *cmd {
             Cmd::Get(m, k) => {
                 let (entry, needs) = self.read(turn, m, k);
@@ -362,7 +370,7 @@ impl Model {
     }
 
     /// Keys of a map from a hash on, in scan order.
-    pub fn in_order(&self, m: u8, from: u64) -> Vec<(u64, u8)> {
+    pub(crate) fn in_order(&self, m: u8, from: u64) -> Vec<(u64, u8)> {
         let mut keys: Vec<(u64, Vec<u8>, i32, u8)> = self.maps[usize::from(m)]
             .entries
             .keys()
@@ -377,7 +385,7 @@ impl Model {
     }
 
     /// The bytes of a key, and of its value unless only keys are asked for, in a page of a scan.
-    pub fn page_entry(&self, m: u8, k: u8, part: Part) -> Vec<u8> {
+    pub(crate) fn page_entry(&self, m: u8, k: u8, part: Part) -> Vec<u8> {
         let (tag, payload, affinity) = key(k);
         let mut out = Vec::new();
         let top = if affinity.is_some() { 1u32 << 31 } else { 0 };
@@ -419,10 +427,10 @@ impl MapModel {
     }
 }
 
-pub const fn all_keys() -> std::ops::Range<u8> {
+pub(crate) const fn all_keys() -> std::ops::Range<u8> {
     0..KEYS
 }
 
-pub fn nothing() -> Owned {
+pub(crate) fn nothing() -> Owned {
     (0, Arc::new([]))
 }

@@ -17,25 +17,44 @@ pub(super) struct Map {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Show the value of a key
-    Get { name: String, key: String },
+    Get {
+        /// Name of the map
+        name: String,
+        /// Key, as text
+        key: String,
+    },
     /// Write a value
     Set {
+        /// Name of the map
         name: String,
+        /// Key, as text
         key: String,
+        /// Value, as text
         #[arg(allow_hyphen_values = true)]
         value: String,
     },
     /// Write a value and show the old one
     Put {
+        /// Name of the map
         name: String,
+        /// Key, as text
         key: String,
+        /// Value, as text
         #[arg(allow_hyphen_values = true)]
         value: String,
     },
     /// Remove an entry and show its value
-    Remove { name: String, key: String },
+    Remove {
+        /// Name of the map
+        name: String,
+        /// Key, as text
+        key: String,
+    },
     /// Show the number of entries
-    Size { name: String },
+    Size {
+        /// Name of the map
+        name: String,
+    },
 }
 
 impl Map {
@@ -50,7 +69,9 @@ impl Map {
                     map(&name).set(&*key, &*value).await?;
                     if target.json { say(json!({ "done": true })) } else { Ok(()) }
                 }
-                Verb::Put { name, key, value } => show(&target, "old", map(&name).put(&*key, &*value).await?),
+                Verb::Put { name, key, value } => {
+                    show(&target, "old", map(&name).put(&*key, &*value).await?)
+                }
                 Verb::Remove { name, key } => show(&target, "old", map(&name).remove(&*key).await?),
                 Verb::Size { name } => {
                     let size = map(&name).size().await?;

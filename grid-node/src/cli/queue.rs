@@ -19,14 +19,22 @@ pub(super) struct Queue {
 enum Verb {
     /// Add an item at the tail; fails if the queue is full
     Offer {
+        /// Name of the queue
         name: String,
+        /// Item, as text
         #[arg(allow_hyphen_values = true)]
         value: String,
     },
     /// Take the item at the head and show it
-    Poll { name: String },
+    Poll {
+        /// Name of the queue
+        name: String,
+    },
     /// Show the number of items
-    Size { name: String },
+    Size {
+        /// Name of the queue
+        name: String,
+    },
 }
 
 impl Queue {
@@ -41,7 +49,11 @@ impl Queue {
                     if target.json {
                         say(json!({ "accepted": accepted }))?;
                     }
-                    if accepted { Ok(()) } else { Err(Failure::new(format!("the queue '{name}' is full"))) }
+                    if accepted {
+                        Ok(())
+                    } else {
+                        Err(Failure::new(format!("the queue '{name}' is full")))
+                    }
                 }
                 Verb::Poll { name } => show(&target, "value", queue(&name).poll().await?),
                 Verb::Size { name } => {

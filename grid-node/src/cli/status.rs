@@ -18,8 +18,9 @@ impl Status {
             if self.target.json {
                 return say(json);
             }
-            let status: grid_node::status::Status = serde_json::from_str(&json)
-                .map_err(|e| Failure::new(format!("the member tells something else than a status: {e}")))?;
+            let status: grid_node::status::Status = serde_json::from_str(&json).map_err(|e| {
+                Failure::new(format!("the member tells something else than a status: {e}"))
+            })?;
             say(status)
         })
     }

@@ -71,7 +71,13 @@ impl Read for Counted {
 #[derive(Clone)]
 pub(crate) struct SharedFile {
     pub(crate) place: Arc<str>,
-    file: Arc<Mutex<(BufWriter<Box<dyn Write + Send>>, bool)>>,
+    file: Arc<Mutex<Begun>>,
+}
+
+/// A file, and whether anything was written to it.
+struct Begun {
+    file: BufWriter<File>,
+    begun: bool,
 }
 
 /// Bytes that a writer collects before it takes the lock.
@@ -83,15 +89,14 @@ impl SharedFile {
         let place = path.display().to_string();
         let file =
             File::create(path).map_err(|e| io_error(format!("cannot create {place}"), &e))?;
-        let file: Box<dyn Write + Send> = Box::new(file);
-        let file = Arc::new(Mutex::new((BufWriter::new(file), false)));
+        let file = Arc::new(Mutex::new(Begun { file: BufWriter::new(file), begun: false }));
         Ok(SharedFile { place: place.into(), file })
     }
 
     /// Appends lines, before the first ones `header`.
     pub(crate) fn append(&self, header: &[u8], lines: &mut Vec<u8>, flush: bool) -> Result<()> {
         let mut guard = self.file.lock();
-        let (file, begun) = &mut *guard;
+        let Begun { file, begun } = &mut *guard;
         let mut write = || {
             if !*begun && !lines.is_empty() {
                 file.write_all(header)?;

@@ -9,7 +9,6 @@ use crate::time::{EventTime, NONE};
 use grid_core::Result;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::Context;
 
 /// A place that items are written to, by one writer per worker.
 pub trait Sink<T>: Send + 'static {
@@ -30,8 +29,9 @@ pub trait SinkWriter<T>: Send + 'static {
     }
     /// Writes or begins to write an item; only called if there is room.
     fn write(&mut self, item: T, time: EventTime) -> Result<()>;
-    /// Drives what is in flight. Whether none is left.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+    /// Drives what is in flight. Whether none is left; if some is, `cx` has been told when to step
+    /// again.
+    fn poll(&mut self, cx: &mut StepCx<'_>) -> Result<bool> {
         let _ = cx;
         Ok(true)
     }
@@ -85,16 +85,18 @@ impl<T, W: SinkWriter<T>> SinkEnd<T, W> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        let mut context = Context::from_waker(cx.waker());
-        let mut idle = self.writer.poll(&mut context)?;
-        while self.writer.has_room()
-            && let Some((item, time)) = self.waiting.pop_front()
-        {
-            self.writer.write(item, time)?;
-            idle = false;
+        // Ends behind a poll, so that whatever is in flight has our waker.
+        loop {
+            let idle = self.writer.poll(cx)?;
+            if self.waiting.is_empty() || !self.writer.has_room() {
+                return Ok(idle);
+            }
+            while self.writer.has_room()
+                && let Some((item, time)) = self.waiting.pop_front()
+            {
+                self.writer.write(item, time)?;
+            }
         }
-        // What was begun only now has no waker yet.
-        Ok(idle || self.writer.poll(&mut context)?)
     }
 }
 

@@ -39,6 +39,11 @@ impl Notify {
         self.state.swap(AWAKE, SeqCst);
     }
 
+    /// Whether there is a notification to take.
+    pub(crate) fn is_notified(&self) -> bool {
+        self.state.load(SeqCst) == NOTIFIED
+    }
+
     /// A future that ends with the next notification.
     pub fn notified(self: &Arc<Self>) -> Notified {
         Notified(self.clone())

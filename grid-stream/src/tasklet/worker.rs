@@ -113,6 +113,12 @@ impl Worker {
         self.deadline
     }
 
+    /// Whether there was a notification since the last step.
+    #[must_use]
+    pub fn is_notified(&self) -> bool {
+        self.notify.is_notified()
+    }
+
     /// Ends when there may be something to do again. A notification since the last step counts.
     pub fn notified(&self) -> Notified {
         self.notify.notified()

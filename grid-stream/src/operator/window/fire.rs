@@ -123,7 +123,7 @@ impl<K: Hash + Eq + Clone, T, A: Aggregate<T>> WindowState<K, T, A> {
 
     /// Adds what a sender combined. Whether it was in time.
     #[inline]
-    pub(crate) fn add_partial(&mut self, partial: Partial<K, A::Acc>) -> Result<bool> {
+    pub(crate) fn add_partial(&mut self, partial: &Partial<K, A::Acc>) -> Result<bool> {
         let time = self.windows.start_of(partial.pane);
         if time < self.here_start || time >= self.here_end {
             self.locate(time)?;

@@ -79,7 +79,7 @@ where
             self.put_aside(rows);
         }
         for partial in partials.drain(..) {
-            if !self.state.add_partial(partial)? {
+            if !self.state.add_partial(&partial)? {
                 self.cell.add_late();
             }
         }
