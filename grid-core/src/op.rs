@@ -197,7 +197,7 @@ impl<'a> Op<'a> {
     ///
     /// # Errors
     /// `Malformed` for an unknown code, missing or surplus bytes; `TooLarge` for a key or value over its limit.
-    #[inline]
+    #[inline(always)]
     pub fn decode(code: u8, body: &'a [u8]) -> Result<Self> {
         let Some(code) = OpCode::from_code(code) else {
             return Err(Error::with(Kind::Malformed, format!("unknown operation {code}")));

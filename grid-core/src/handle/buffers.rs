@@ -1,30 +1,49 @@
-//! Buffers for operands and answers, a few kept by each thread.
+//! Buffers for operands and answers: each thread keeps one of either kind for its next operation.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::thread::LocalKey;
 
-const KEPT_MAX: usize = 64;
 const KEPT_BYTES_MAX: usize = 16 << 10;
 
 thread_local! {
-    static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static OPERANDS: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static ANSWERS: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// An empty buffer.
-#[inline]
-pub(super) fn take() -> Vec<u8> {
-    KEPT.try_with(|kept| kept.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+/// An empty buffer for operands.
+#[inline(always)]
+pub(super) fn operands() -> Vec<u8> {
+    take(&OPERANDS)
 }
 
-/// Gives a buffer back for the next operation of this thread.
-#[inline]
-pub(super) fn give(mut buffer: Vec<u8>) {
-    if buffer.capacity() > 0 && buffer.capacity() <= KEPT_BYTES_MAX {
+/// An empty buffer for an answer.
+#[inline(always)]
+pub(super) fn answer() -> Vec<u8> {
+    take(&ANSWERS)
+}
+
+/// Keeps a buffer of operands for the next operation of this thread.
+#[inline(always)]
+pub(super) fn keep_operands(buffer: Vec<u8>) {
+    keep(&OPERANDS, buffer);
+}
+
+/// Keeps a buffer of an answer for the next operation of this thread.
+#[inline(always)]
+pub(super) fn keep_answer(buffer: Vec<u8>) {
+    keep(&ANSWERS, buffer);
+}
+
+#[inline(always)]
+fn take(kept: &'static LocalKey<Cell<Vec<u8>>>) -> Vec<u8> {
+    kept.try_with(Cell::take).unwrap_or_default()
+}
+
+#[inline(always)]
+fn keep(kept: &'static LocalKey<Cell<Vec<u8>>>, mut buffer: Vec<u8>) {
+    if buffer.capacity() <= KEPT_BYTES_MAX {
         buffer.clear();
-        let _ = KEPT.try_with(|kept| {
-            let mut kept = kept.borrow_mut();
-            if kept.len() < KEPT_MAX {
-                kept.push(buffer);
-            }
-        });
+        // While a thread ends there is nowhere to keep it.
+        let _ = kept.try_with(|kept| kept.set(buffer));
     }
 }

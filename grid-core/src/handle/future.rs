@@ -100,13 +100,13 @@ impl<T> Future for OpFuture<T> {
                     return Poll::Ready(result.take().unwrap_or_else(spent));
                 }
                 State::Waiting { invoke, token, decode } => {
-                    let mut reply = buffers::take();
+                    let mut reply = buffers::answer();
                     let Poll::Ready(result) = invoke.poll(*token, cx, &mut reply) else {
-                        buffers::give(reply);
+                        buffers::keep_answer(reply);
                         return Poll::Pending;
                     };
                     let result = result.and_then(|()| decode(&reply));
-                    buffers::give(reply);
+                    buffers::keep_answer(reply);
                     self.0 = State::Ready(None);
                     return Poll::Ready(result);
                 }

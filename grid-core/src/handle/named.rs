@@ -103,7 +103,7 @@ impl Named {
             let operation = Operation { code, partition, body, timeout, decode };
             return OpFuture::declaring(Arc::clone(self), operation);
         }
-        buffers::give(body);
+        buffers::keep_operands(body);
         future
     }
 
@@ -118,15 +118,15 @@ impl Named {
         decode: Decode<T>,
     ) -> OpFuture<T> {
         let call = Call { code, partition, structure, life, body, timeout };
-        let mut reply = buffers::take();
+        let mut reply = buffers::answer();
         match self.invoke.start(&call, &mut reply) {
             Started::Ready(result) => {
                 let result = result.and_then(|()| decode(&reply));
-                buffers::give(reply);
+                buffers::keep_answer(reply);
                 OpFuture::ready(result)
             }
             Started::Waiting(token) => {
-                buffers::give(reply);
+                buffers::keep_answer(reply);
                 OpFuture::waiting(Arc::clone(&self.invoke), token, decode)
             }
         }

@@ -118,8 +118,7 @@ pub(super) fn encode_key<Q: Key + ?Sized>(
     const AFFINITY_BIT: u32 = 1 << 31;
     let affinity = key.affinity();
     let at = out.len();
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&key.tag().0.to_le_bytes());
+    out.extend_from_slice(&(u64::from(key.tag().0.cast_unsigned()) << 32).to_le_bytes());
     if let Some(hash) = affinity {
         out.extend_from_slice(&hash.to_le_bytes());
     }
@@ -142,8 +141,7 @@ pub(super) fn encode_key<Q: Key + ?Sized>(
 #[inline]
 pub(super) fn encode_value<V: Encode + ?Sized>(value: &V, out: &mut Vec<u8>) -> Result<()> {
     let at = out.len();
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&value.tag().0.to_le_bytes());
+    out.extend_from_slice(&(u64::from(value.tag().0.cast_unsigned()) << 32).to_le_bytes());
     let start = out.len();
     value.encode(out)?;
     let len = out.len() - start;
@@ -169,7 +167,8 @@ pub(super) fn keyed<Q: Key + ?Sized>(
     key: &Q,
     rest: impl FnOnce(&mut Vec<u8>) -> Result<()>,
 ) -> Result<(PartitionId, Vec<u8>)> {
-    let mut body = buffers::take();
+    let mut body = buffers::operands();
+    body.reserve(64);
     let partition = encode_key(key, partitions, &mut body)?;
     rest(&mut body)?;
     Ok((partition, body))

@@ -42,29 +42,29 @@ impl<T: GridData> Queue<T> {
 
     /// Adds an item at the tail. Returns false, and adds nothing, if the queue is full.
     pub fn offer<W: ValueOf<T> + ?Sized>(&self, item: &W) -> Read<'_, bool> {
-        let mut body = buffers::take();
+        let mut body = buffers::operands();
         let encoded = encode_value(item, &mut body);
         self.op(OpCode::QueueOffer, encoded.map(|()| body), boolean)
     }
 
     /// Takes the item at the head; none if the queue is empty.
     pub fn poll(&self) -> Read<'_, Option<T>> {
-        self.op(OpCode::QueuePoll, Ok(buffers::take()), option::<T>)
+        self.op(OpCode::QueuePoll, Ok(buffers::operands()), option::<T>)
     }
 
     /// Shows the item at the head; none if the queue is empty.
     pub fn peek(&self) -> Read<'_, Option<T>> {
-        self.op(OpCode::QueuePeek, Ok(buffers::take()), option::<T>)
+        self.op(OpCode::QueuePeek, Ok(buffers::operands()), option::<T>)
     }
 
     /// Number of items.
     pub fn size(&self) -> Read<'_, u64> {
-        self.op(OpCode::QueueSize, Ok(buffers::take()), count)
+        self.op(OpCode::QueueSize, Ok(buffers::operands()), count)
     }
 
     /// Removes all items.
     pub fn clear(&self) -> Read<'_, ()> {
-        self.op(OpCode::QueueClear, Ok(buffers::take()), unit)
+        self.op(OpCode::QueueClear, Ok(buffers::operands()), unit)
     }
 }
 

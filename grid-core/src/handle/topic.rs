@@ -62,7 +62,7 @@ impl<T: GridData> Topic<T> {
 
     /// Publishes an item.
     pub fn publish<W: ValueOf<T> + ?Sized>(&self, item: &W) -> Read<'_, ()> {
-        let mut body = buffers::take();
+        let mut body = buffers::operands();
         let encoded = encode_value(item, &mut body);
         let operands = encoded.map(|()| (self.named.partition, body));
         Read::new(&self.named, OpCode::TopicPublish, operands, unit)

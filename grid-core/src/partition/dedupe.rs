@@ -49,8 +49,10 @@ struct Answers {
     floor: RequestId,
     /// Highest request seen; a higher one is new without a search.
     highest: RequestId,
-    /// In the order of their effects; mostly empty or one.
-    done: VecDeque<Done>,
+    /// The newest answer; for most sessions the only one that is kept.
+    newest: Option<Done>,
+    /// Those before it, in the order of their effects.
+    older: VecDeque<Done>,
     bytes: usize,
 }
 
@@ -97,10 +99,35 @@ impl Answer {
 }
 
 impl Answers {
+    fn all(&self) -> impl Iterator<Item = &Done> {
+        self.older.iter().chain(&self.newest)
+    }
+
+    /// Drops the answers of requests below `floor`, and keeps the newest of the others among the older.
+    #[inline]
+    fn retire(&mut self, floor: RequestId) {
+        if floor > self.floor {
+            self.floor = floor;
+            let bytes = &mut self.bytes;
+            self.older.retain(|done| {
+                let keep = done.request >= floor;
+                *bytes -= if keep { 0 } else { done.answer.cost() };
+                keep
+            });
+        }
+        if let Some(done) = self.newest.take() {
+            if done.request >= self.floor {
+                self.older.push_back(done);
+            } else {
+                self.bytes -= done.answer.cost();
+            }
+        }
+    }
+
     /// Bytes of the answers that are left once the session has all below `floor`.
     #[cold]
     fn bytes_from(&self, floor: RequestId) -> usize {
-        self.done.iter().filter(|done| done.request >= floor).map(|done| done.answer.cost()).sum()
+        self.all().filter(|done| done.request >= floor).map(|done| done.answer.cost()).sum()
     }
 }
 
@@ -117,7 +144,7 @@ impl Sessions {
             return Look::Forgotten;
         }
         if stamp.request <= session.highest
-            && let Some(done) = session.done.iter().find(|done| done.request == stamp.request)
+            && let Some(done) = session.all().find(|done| done.request == stamp.request)
         {
             return Look::Done(done.seq, done.answer.bytes());
         }
@@ -130,23 +157,13 @@ impl Sessions {
     /// Remembers that the request took effect, and forgets what the session has received.
     pub(crate) fn record(&mut self, stamp: Stamp, seq: Seq, answer: &[u8]) {
         let session = self.by_id.entry(stamp.session).or_default();
-        if stamp.floor > session.floor {
-            session.floor = stamp.floor;
-            let kept_before = session.bytes;
-            session.done.retain(|done| {
-                let keep = done.request >= stamp.floor;
-                if !keep {
-                    session.bytes -= done.answer.cost();
-                }
-                keep
-            });
-            self.bytes -= kept_before - session.bytes;
-        }
+        let before = session.bytes;
+        session.retire(stamp.floor);
         session.highest = session.highest.max(stamp.request);
         let answer = Answer::new(answer);
         session.bytes += answer.cost();
-        self.bytes += answer.cost();
-        session.done.push_back(Done { request: stamp.request, seq, answer });
+        session.newest = Some(Done { request: stamp.request, seq, answer });
+        self.bytes = self.bytes + session.bytes - before;
         self.account.set(self.bytes + self.by_id.len() * SESSION_BYTES);
     }
 
@@ -161,7 +178,7 @@ impl Sessions {
     pub(crate) fn digest(&self) -> u64 {
         let mut sum = 0u64;
         for (id, session) in &self.by_id {
-            for done in &session.done {
+            for done in session.all() {
                 let mut bytes = Vec::with_capacity(32);
                 for n in [id.0, session.floor.0, done.request.0, done.seq.0] {
                     bytes.extend_from_slice(&n.to_le_bytes());

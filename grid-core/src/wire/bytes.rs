@@ -55,7 +55,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Malformed` if there are fewer.
-    #[inline]
+    #[inline(always)]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let (head, rest) = self.rest.split_first_chunk::<N>().ok_or_else(short)?;
         self.rest = rest;
@@ -66,7 +66,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Malformed` if there are fewer.
-    #[inline]
+    #[inline(always)]
     pub fn slice(&mut self, len: usize) -> Result<&'a [u8]> {
         let (head, rest) = self.rest.split_at_checked(len).ok_or_else(short)?;
         self.rest = rest;
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Malformed` at the end.
-    #[inline]
+    #[inline(always)]
     pub fn u8(&mut self) -> Result<u8> {
         Ok(self.array::<1>()?[0])
     }
@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Malformed` at the end.
-    #[inline]
+    #[inline(always)]
     pub fn u16(&mut self) -> Result<u16> {
         Ok(u16::from_le_bytes(self.array()?))
     }
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Malformed` at the end.
-    #[inline]
+    #[inline(always)]
     pub fn u32(&mut self) -> Result<u32> {
         Ok(u32::from_le_bytes(self.array()?))
     }
@@ -104,9 +104,17 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Malformed` at the end.
-    #[inline]
+    #[inline(always)]
     pub fn u64(&mut self) -> Result<u64> {
         Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    /// Length and tag, which stand before every key and value.
+    #[inline(always)]
+    fn head(&mut self) -> Result<(u32, TypeTag)> {
+        let [a, b, c, d, e, f, g, h] = self.array::<8>()?;
+        let tag = TypeTag(i32::from_le_bytes([e, f, g, h]));
+        Ok((u32::from_le_bytes([a, b, c, d]), tag))
     }
 
     /// A key: length (top bit: affinity), tag, affinity hash if any, payload.
@@ -115,8 +123,7 @@ impl<'a> Reader<'a> {
     /// `Malformed` at the end, `TooLarge` over [`KEY_BYTES_MAX`].
     #[inline(always)]
     pub fn key(&mut self) -> Result<KeyRef<'a>> {
-        let len = self.u32()?;
-        let tag = TypeTag(self.u32()?.cast_signed());
+        let (len, tag) = self.head()?;
         let affinity = if len & AFFINITY_BIT == 0 { None } else { Some(self.u32()?) };
         let len = (len & !AFFINITY_BIT) as usize;
         if len > KEY_BYTES_MAX {
@@ -131,11 +138,11 @@ impl<'a> Reader<'a> {
     /// `Malformed` at the end, `TooLarge` over [`VALUE_BYTES_MAX`].
     #[inline(always)]
     pub fn value(&mut self) -> Result<Blob<'a>> {
-        let len = self.u32()? as usize;
+        let (len, tag) = self.head()?;
+        let len = len as usize;
         if len > VALUE_BYTES_MAX {
             return Err(over("value", len, VALUE_BYTES_MAX));
         }
-        let tag = TypeTag(self.u32()?.cast_signed());
         Ok(Blob { tag, payload: self.slice(len)? })
     }
 
