@@ -1,5 +1,6 @@
 //! The same handles, embedded and through a client, do the same.
 
+use grid_core::data::{Affinity, Key, key_hash};
 use grid_core::handle::{Grid, Message};
 use grid_tests::{client, member};
 use std::collections::BTreeMap;
@@ -47,6 +48,26 @@ async fn maps(grid: &Grid, name: &str) {
     assert!(map.is_empty().await.unwrap());
 }
 
+/// Orders live in the partition of their customer.
+async fn affinity(grid: &Grid, name: &str) {
+    type Order = Affinity<u64, String>;
+    let order = |number, customer: &str| Order::new(number, customer);
+    let orders = grid.map::<Order, u64>(name);
+    for number in 0..50 {
+        orders.set(&order(number, "ann"), &number).await.unwrap();
+    }
+    assert_eq!(orders.get(&order(7, "ann")).await.unwrap(), Some(7));
+    assert_eq!(orders.get(&order(7, "bob")).await.unwrap(), None, "another customer's partition");
+    let hash = key_hash("ann").unwrap();
+    let keys = orders.keys().all().await.unwrap();
+    assert_eq!(keys.len(), 50);
+    assert!(keys.iter().all(|key| key.affinity() == Some(hash)), "a scan returns whole keys");
+    for key in &keys {
+        assert_eq!(orders.remove(key).await.unwrap(), Some(*key.key()));
+    }
+    assert!(orders.is_empty().await.unwrap());
+}
+
 async fn queues(grid: &Grid, name: &str) {
     let queue = grid.queue::<String>(name);
     assert_eq!(queue.poll().await.unwrap(), None);
@@ -86,6 +107,8 @@ async fn an_embedded_member_and_a_client_do_the_same() {
     let client = client(&member).await;
     maps(&member, "embedded").await;
     maps(&client, "remote").await;
+    affinity(&member, "orders 1").await;
+    affinity(&client, "orders 2").await;
     queues(&member, "queue 1").await;
     queues(&client, "queue 2").await;
     topics(&member, &client, "topic 1").await;
