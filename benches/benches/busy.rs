@@ -31,13 +31,17 @@ fn main() {
     job.cancel();
     job.join().wait().unwrap();
 
-    println!("one get at a time on each of 8 connections, {seconds} s each; client on the same machine");
+    println!(
+        "one get at a time on each of 8 connections, {seconds} s each; client on the same machine"
+    );
     show("idle", &idle);
     show("busy", &busy);
     #[allow(clippy::cast_precision_loss)]
     let (alone, beside) = (alone as f64 / 2e6, events as f64 / 1e6 / (seconds + 1.0));
     let cores = member.status().member.cores;
-    println!("the job on {cores} cores: {alone:.1} M events/s alone, {beside:.1} M/s beside the gets");
+    println!(
+        "the job on {cores} cores: {alone:.1} M events/s alone, {beside:.1} M/s beside the gets"
+    );
 }
 
 fn args(member: &Member, seconds: f64, load: bool) -> MapArgs {

@@ -215,7 +215,7 @@ mod peer {
         let all = totals.clone();
         worker.dataflow::<u64, _, _>(move |scope| {
             source::<_, CapacityContainerBuilder<Vec<Event>>, _, _>(
-                scope.clone(),
+                scope,
                 "generate",
                 move |capability, info| {
                     let activator = scope.activator_for(info.address);
@@ -260,7 +260,7 @@ mod peer {
                                 }
                             }
                         });
-                        while let Some((time, _)) = notificator.next() {
+                        for (time, _) in notificator.by_ref() {
                             let end = BASE_MS + (time.time() + 1) * WINDOW_MS;
                             let mut session = output.session(&time);
                             for (key, count) in open.remove(time.time()).unwrap_or_default() {

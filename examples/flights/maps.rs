@@ -44,10 +44,7 @@ impl Maps {
 }
 
 /// Writes results to a map.
-pub(crate) fn sink<R: Row + GridData>(map: &Map<ResultKey, R>) -> impl Sink<R> + use<R>
-where
-    R: Clone,
-{
+pub(crate) fn sink<R: Row + GridData + Clone>(map: &Map<ResultKey, R>) -> impl Sink<R> + use<R> {
     sinks::map(map, |row: &R| {
         let (group, window_start) = row.key();
         ((group.to_owned(), window_start), row.clone())

@@ -1,4 +1,5 @@
 //! Whatever comes in, the member answers clearly, ends the offender if it must, and serves the others.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use grid_client::Client;
 use grid_core::control::{QueueConfig, StructureConfig};

@@ -1,4 +1,5 @@
 //! The same handles, embedded and through a client, do the same.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use grid_core::data::{Affinity, Key, key_hash};
 use grid_core::handle::{Grid, Message};

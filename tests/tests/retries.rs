@@ -1,5 +1,6 @@
 //! Answers that are lost on the way: the client asks again under the same request id, and the operation
 //! takes effect once.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use grid_client::Client;
 use grid_core::{Applied, Kind};

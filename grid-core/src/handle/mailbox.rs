@@ -73,7 +73,7 @@ impl Mailbox {
             };
             match state.events.back_mut() {
                 Some(RawEvent::Gap { missed }) => {
-                    *missed = missed.zip(lost).map(|(a, b): (u64, u64)| a.saturating_add(b))
+                    *missed = missed.zip(lost).map(|(a, b): (u64, u64)| a.saturating_add(b));
                 }
                 _ => state.events.push_back(RawEvent::Gap { missed: lost }),
             }

@@ -326,7 +326,7 @@ impl Partition {
         key: KeyRef<'_>,
     ) -> Step {
         self.map_read(turn, s, hash, key, |reply, entry| {
-            answer_value(reply, entry.map(|e| typed(e.value())))
+            answer_value(reply, entry.map(|e| typed(e.value())));
         })
     }
 

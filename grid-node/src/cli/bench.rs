@@ -26,6 +26,6 @@ impl Bench {
             let json = serde_json::to_string(&report).map_err(|e| Failure::new(e.to_string()))?;
             return say(&json);
         }
-        say(&report.to_string())
+        say(report.to_string())
     }
 }
