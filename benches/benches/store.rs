@@ -9,8 +9,9 @@
 
 use bytes::Bytes;
 use dashmap::DashMap;
+use grid_core::data::{Blob, TypeTag};
 use grid_core::partitioning::{partition_hash, partition_of};
-use grid_core::store::{Blob, Ledger, Meta, Pool, PoolConfig, Store, hash64};
+use grid_core::store::{Ledger, Meta, Pool, PoolConfig, Store, hash64};
 use parking_lot::Mutex;
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Write};
@@ -67,7 +68,7 @@ impl Grid {
 }
 
 fn blob(payload: &[u8]) -> Blob<'_> {
-    Blob { tag: -12, payload }
+    Blob { tag: TypeTag::BYTES, payload }
 }
 
 impl Layout for Grid {

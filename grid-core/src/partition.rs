@@ -12,6 +12,7 @@ mod dedupe;
 mod effect;
 mod log;
 mod map;
+mod map_ops;
 mod queue;
 mod ring;
 mod scan;
@@ -31,6 +32,7 @@ use crate::time::Clock;
 use dedupe::{Look, Sessions};
 use log::Log;
 use map::MapPart;
+use map_ops::At;
 use queue::QueuePart;
 use std::sync::Arc;
 use topic::TopicPart;
@@ -260,25 +262,24 @@ impl Partition {
             return Ok(gate);
         }
         let (s, hash) = (request.structure, request.hash);
+        let at = |key| At { s, hash, key };
         match request.op {
-            Op::MapGet(key) => self.map_get(turn, s, hash, key),
-            Op::MapContains(key) => self.map_contains(turn, s, hash, key),
-            Op::MapView(key) => self.map_view(turn, s, hash, key),
-            Op::MapPut(key, value, life) => self.map_put(turn, s, hash, key, value, life),
-            Op::MapSet(key, value, life) => self.map_set(turn, s, hash, key, value, life),
+            Op::MapGet(key) => self.map_get(turn, at(key)),
+            Op::MapContains(key) => self.map_contains(turn, at(key)),
+            Op::MapView(key) => self.map_view(turn, at(key)),
+            Op::MapPut(key, value, life) => self.map_put(turn, at(key), value, life),
+            Op::MapSet(key, value, life) => self.map_set(turn, at(key), value, life),
             Op::MapPutIfAbsent(key, value, life) => {
-                self.map_put_if_absent(turn, s, hash, key, value, life)
+                self.map_put_if_absent(turn, at(key), value, life)
             }
-            Op::MapReplace(key, value) => self.map_replace(turn, s, hash, key, value),
+            Op::MapReplace(key, value) => self.map_replace(turn, at(key), value),
             Op::MapReplaceIfSame(key, expected, value) => {
-                self.map_replace_if_same(turn, s, hash, key, expected, value)
+                self.map_replace_if_same(turn, at(key), expected, value)
             }
-            Op::MapRemove(key) => self.map_remove(turn, s, hash, key),
-            Op::MapRemoveIfSame(key, expected) => {
-                self.map_remove_if_same(turn, s, hash, key, expected)
-            }
-            Op::MapDelete(key) => self.map_delete(turn, s, hash, key),
-            Op::MapSetTtl(key, ttl_ms) => self.map_set_ttl(turn, s, hash, key, ttl_ms),
+            Op::MapRemove(key) => self.map_remove(turn, at(key)),
+            Op::MapRemoveIfSame(key, expected) => self.map_remove_if_same(turn, at(key), expected),
+            Op::MapDelete(key) => self.map_delete(turn, at(key)),
+            Op::MapSetTtl(key, ttl_ms) => self.map_set_ttl(turn, at(key), ttl_ms),
             Op::MapGetAll(keys) => self.map_get_all(turn, s, keys),
             Op::MapPutAll(entries, life) => self.map_put_all(turn, s, entries, life),
             Op::MapSize => self.map_size(turn, s),

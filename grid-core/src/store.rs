@@ -27,10 +27,11 @@ mod table;
 mod tests;
 mod walk;
 
-pub use entry::{Blob, Entry, Idle, Meta, PutOutcome};
+pub use entry::{Entry, Idle, Meta, PutOutcome};
 pub use ledger::Ledger;
 pub use pool::{Pool, PoolConfig, ReserveError};
 
+use crate::data::{Blob, TypeTag};
 use arena::Arena;
 use index::{Index, Slot};
 use large::Large;
@@ -65,8 +66,8 @@ pub fn hash64(payload: &[u8], seed: u64) -> u64 {
 #[repr(C, align(64))] // What a lookup needs lies in the first cache line.
 pub struct Store {
     /// Tags of the first key and the first value: those of every record that has none of its own.
-    key_tag: Option<i32>,
-    value_tag: Option<i32>,
+    key_tag: Option<TypeTag>,
+    value_tag: Option<TypeTag>,
     index: Index,
     arena: Arena,
     tombstones: usize,
@@ -121,12 +122,12 @@ impl Store {
         self.arena.bytes() + self.index.bytes() + self.large.bytes()
     }
 
-    fn key_tag(&self) -> i32 {
-        self.key_tag.unwrap_or(0)
+    fn key_tag(&self) -> TypeTag {
+        self.key_tag.unwrap_or_default()
     }
 
-    fn value_tag(&self) -> i32 {
-        self.value_tag.unwrap_or(0)
+    fn value_tag(&self) -> TypeTag {
+        self.value_tag.unwrap_or_default()
     }
 
     /// Starts loading the index line of a hash into the cache: the first of two passes over a batch.
@@ -411,7 +412,7 @@ impl Store {
         old: Shape,
         new: Shape,
         key: Blob<'_>,
-        value_tag: i32,
+        value_tag: TypeTag,
         meta: &Meta,
     ) -> Result<(), StoreFull> {
         let in_place = old.granules() == new.granules();

@@ -1,17 +1,16 @@
-//! Maps in a partition: the entries, and the operations on one or several keys. Those on the whole
-//! part of a map are in [`super::scan`].
+//! Maps in a partition: the entries and how effects change them. Operations on keys are in
+//! [`super::map_ops`], those on the whole part of a map in [`super::scan`].
 
 use super::account::Account;
-use super::effect::{Effect, Lifespan, Why};
-use super::{Container, Env, Partition, Step, Stop, Turn};
+use super::effect::{Effect, Lifespan};
+use super::{Container, Env, Step, Stop};
 use crate::control::MapConfig;
 use crate::data::{Blob, TypeTag};
 use crate::error::{Error, Kind, Result};
 use crate::ids::{Millis, Seq, StructureId};
-use crate::op::{Entries, Keys, Life};
-use crate::store::{self, Entry, Idle, Meta, Store, hash64};
-use crate::time::Clock;
-use crate::wire::bytes::{KeyRef, Reader, put_value};
+use crate::op::Life;
+use crate::store::{Entry, Idle, Meta, Store, hash64};
+use crate::wire::bytes::Reader;
 use std::collections::BTreeMap;
 
 /// The entries of one map in one partition.
@@ -32,7 +31,7 @@ pub(super) struct MapPart {
 const DUE_BYTES: usize = 32;
 
 /// What a key leads to at some time.
-enum Found<'a> {
+pub(super) enum Found<'a> {
     /// No value; this is the `seq` to wait for before saying so.
     Missing(Seq),
     /// A value whose time is over but whose removal is not logged.
@@ -81,8 +80,8 @@ impl MapPart {
     }
 
     #[inline]
-    fn find(&self, hash: u64, key: Blob<'_>, now: impl FnOnce() -> Millis) -> Found<'_> {
-        let Some(entry) = self.store.get(hash, raw(key)) else {
+    pub(super) fn find(&self, hash: u64, key: Blob<'_>, now: impl FnOnce() -> Millis) -> Found<'_> {
+        let Some(entry) = self.store.get(hash, key) else {
             return Found::Missing(self.cleared);
         };
         if entry.is_tombstone() {
@@ -94,7 +93,7 @@ impl MapPart {
         }
     }
 
-    fn lifespan(&self, life: Life, now: impl FnOnce() -> Millis) -> Lifespan {
+    pub(super) fn lifespan(&self, life: Life, now: impl FnOnce() -> Millis) -> Lifespan {
         let ttl = life.ttl_ms.or(self.config.ttl_ms).filter(|ttl| *ttl > 0);
         let idle = life.max_idle_ms.or(self.config.max_idle_ms).filter(|idle| *idle > 0);
         if ttl.is_none() && idle.is_none() {
@@ -109,7 +108,7 @@ impl MapPart {
         if self.due.is_empty() {
             return;
         }
-        let due = self.store.get(hash, raw(key)).and_then(|entry| due_of(&entry));
+        let due = self.store.get(hash, key).and_then(|entry| due_of(&entry));
         if let Some(due) = due
             && let Some(count) = self.due.get_mut(&(due, hash))
         {
@@ -122,7 +121,7 @@ impl MapPart {
     }
 
     fn remember_due(&mut self, hash: u64, key: Blob<'_>) {
-        if let Some(due) = self.store.get(hash, raw(key)).and_then(|entry| due_of(&entry)) {
+        if let Some(due) = self.store.get(hash, key).and_then(|entry| due_of(&entry)) {
             *self.due.entry((due, hash)).or_default() += 1;
             self.account.set(self.due.len() * DUE_BYTES);
         }
@@ -144,7 +143,7 @@ impl MapPart {
                 let hash = hash64(key.blob.payload, env.seed);
                 let meta = meta(seq, life, key.affinity, time);
                 self.forget_due(hash, key.blob);
-                let put = self.store.put(hash, raw(key.blob), raw(value), &meta);
+                let put = self.store.put(hash, key.blob, value, &meta);
                 if put.is_err() || life != Lifespan::default() {
                     self.remember_due(hash, key.blob);
                 }
@@ -155,24 +154,24 @@ impl MapPart {
                 self.forget_due(hash, key.blob);
                 self.changed = seq;
                 if replicated {
-                    self.store.bury(hash, raw(key.blob), seq.0);
+                    self.store.bury(hash, key.blob, seq.0);
                     return Ok(Some(hash));
                 }
-                self.store.remove(hash, raw(key.blob));
+                self.store.remove(hash, key.blob);
             }
             Effect::MapTouch(_, key) => {
                 let hash = hash64(key.blob.payload, env.seed);
                 self.forget_due(hash, key.blob);
-                self.store.touch(hash, raw(key.blob), time.0);
+                self.store.touch(hash, key.blob, time.0);
                 self.remember_due(hash, key.blob);
             }
             Effect::MapExpiry(_, key, expires_at) => {
                 let hash = hash64(key.blob.payload, env.seed);
-                let entry = self.store.get(hash, raw(key.blob));
+                let entry = self.store.get(hash, key.blob);
                 let idle =
                     entry.and_then(|e| e.idle()).map(|idle| Idle { last_ms: time.0, ..idle });
                 self.forget_due(hash, key.blob);
-                let set = self.store.set_expiry(hash, raw(key.blob), seq.0, expires_at, idle);
+                let set = self.store.set_expiry(hash, key.blob, seq.0, expires_at, idle);
                 self.remember_due(hash, key.blob);
                 set.map_err(full)?;
             }
@@ -190,19 +189,9 @@ impl MapPart {
 }
 
 #[inline]
-fn meta(seq: Seq, life: Lifespan, affinity: Option<u32>, time: Millis) -> Meta {
+pub(super) fn meta(seq: Seq, life: Lifespan, affinity: Option<u32>, time: Millis) -> Meta {
     let idle = life.max_idle_ms.map(|max_ms| Idle { max_ms, last_ms: time.0 });
     Meta { seq: seq.0, expires_at: life.expires_at, idle, affinity }
-}
-
-#[inline]
-pub(super) fn raw(blob: Blob<'_>) -> store::Blob<'_> {
-    store::Blob { tag: blob.tag.0, payload: blob.payload }
-}
-
-#[inline]
-pub(super) fn typed(blob: store::Blob<'_>) -> Blob<'_> {
-    Blob { tag: TypeTag(blob.tag), payload: blob.payload }
 }
 
 /// When an entry ends: its time-to-live or its idle time, whichever is first.
@@ -261,335 +250,4 @@ pub(super) fn not_a(kind: &str, known: bool, s: StructureId) -> Stop {
         Error::with(Kind::UnknownStructure, format!("structure {s}"))
     };
     Stop::Refused(error)
-}
-
-impl Partition {
-    /// Finds the live value of a key, logs its end if its time is over, and its access if it has an idle
-    /// time. Calls `answer` with the value and returns the gate.
-    #[inline]
-    fn map_read(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-        answer: impl FnOnce(&mut Vec<u8>, Option<&Entry<'_>>),
-    ) -> Step {
-        let map = map_in(&self.containers, s)?;
-        let log = &mut self.log;
-        match map.find(hash, key.blob, || log.now(turn.clock)) {
-            Found::Live(entry) => {
-                let gate = Seq(entry.seq());
-                let idle = if entry.can_expire() { entry.idle() } else { None };
-                answer(turn.reply, Some(&entry));
-                if let Some(idle) = idle {
-                    self.map_touch(turn.clock, s, key, idle);
-                }
-                Ok(gate)
-            }
-            Found::Missing(gate) => {
-                answer(turn.reply, None);
-                Ok(gate)
-            }
-            Found::Expired => {
-                let gate = self.map_end(turn.clock, s, key)?;
-                answer(turn.reply, None);
-                Ok(gate)
-            }
-        }
-    }
-
-    /// Logs the access to an entry with an idle time, at most eight times within that time. An access
-    /// that finds no room in the ring is not logged: the entry may end an eighth of its idle time early.
-    fn map_touch(&mut self, clock: &dyn Clock, s: StructureId, key: KeyRef<'_>, idle: Idle) {
-        let now = self.log.now(clock);
-        if now.0.saturating_sub(idle.last_ms) >= u64::from(idle.max_ms / 8).max(1) {
-            let mut reply = Vec::new();
-            let mut turn = Turn { clock, reply: &mut reply, mark: 0, stamp: None };
-            let _ = self.write(&mut turn, &Effect::MapTouch(s, key), 0);
-        }
-    }
-
-    /// Logs the end of an entry whose time is over.
-    pub(super) fn map_end(&mut self, clock: &dyn Clock, s: StructureId, key: KeyRef<'_>) -> Step {
-        let mut reply = Vec::new();
-        let mut turn = Turn { clock, reply: &mut reply, mark: 0, stamp: None };
-        self.write(&mut turn, &Effect::MapRemove(s, key, Why::Expired), 0)
-    }
-
-    #[inline]
-    pub(super) fn map_get(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-    ) -> Step {
-        self.map_read(turn, s, hash, key, |reply, entry| {
-            answer_value(reply, entry.map(|e| typed(e.value())));
-        })
-    }
-
-    pub(super) fn map_contains(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-    ) -> Step {
-        self.map_read(turn, s, hash, key, |reply, entry| reply.push(u8::from(entry.is_some())))
-    }
-
-    /// Answer: 0, or 1, version, expiry (0: never), tag, payload.
-    pub(super) fn map_view(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-    ) -> Step {
-        self.map_read(turn, s, hash, key, |reply, entry| {
-            let Some(entry) = entry else { return reply.push(0) };
-            reply.push(1);
-            reply.extend_from_slice(&entry.seq().to_le_bytes());
-            reply.extend_from_slice(&due_of(entry).unwrap_or(0).to_le_bytes());
-            let value = typed(entry.value());
-            reply.extend_from_slice(&value.tag.0.to_le_bytes());
-            reply.extend_from_slice(value.payload);
-        })
-    }
-
-    /// Answers of all keys, each 0 or 1 and the value.
-    pub(super) fn map_get_all(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        keys: Keys<'_>,
-    ) -> Step {
-        let mut gate = Seq(0);
-        for key in keys.iter() {
-            let hash = hash64(key.blob.payload, self.env.seed);
-            gate = gate.max(self.map_read(turn, s, hash, key, |reply, entry| {
-                reply.push(u8::from(entry.is_some()));
-                if let Some(entry) = entry {
-                    put_value(reply, typed(entry.value()));
-                }
-            })?);
-        }
-        Ok(gate)
-    }
-
-    /// Writes a value whose old one the answer already tells.
-    #[inline]
-    fn map_write(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-        value: Blob<'_>,
-        life: Life,
-    ) -> Step {
-        let map = map_in(&self.containers, s)?;
-        let log = &mut self.log;
-        let lifespan = map.lifespan(life, || log.now(turn.clock));
-        let meta = meta(Seq(0), lifespan, key.affinity, Millis(0));
-        let growth = map.store.growth_for(hash, raw(key.blob), raw(value), &meta);
-        self.write(turn, &Effect::MapSet(s, key, value, lifespan), growth)
-    }
-
-    #[inline]
-    pub(super) fn map_set(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-        value: Blob<'_>,
-        life: Life,
-    ) -> Step {
-        self.map_write(turn, s, hash, key, value, life)
-    }
-
-    /// Answers with the live value of a key, without counting as an access. Returns the gate and
-    /// whether there is a value.
-    fn map_old(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-    ) -> Step<(Seq, bool)> {
-        let map = map_in(&self.containers, s)?;
-        let log = &mut self.log;
-        Ok(match map.find(hash, key.blob, || log.now(turn.clock)) {
-            Found::Live(entry) => {
-                answer_value(turn.reply, Some(typed(entry.value())));
-                (Seq(entry.seq()), true)
-            }
-            Found::Missing(gate) => {
-                answer_value(turn.reply, None);
-                (gate, false)
-            }
-            Found::Expired => {
-                answer_value(turn.reply, None);
-                (self.map_end(turn.clock, s, key)?, false)
-            }
-        })
-    }
-
-    pub(super) fn map_put(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-        value: Blob<'_>,
-        life: Life,
-    ) -> Step {
-        self.map_old(turn, s, hash, key)?;
-        self.map_write(turn, s, hash, key, value, life)
-    }
-
-    pub(super) fn map_put_if_absent(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-        value: Blob<'_>,
-        life: Life,
-    ) -> Step {
-        let (gate, present) = self.map_old(turn, s, hash, key)?;
-        if present { Ok(gate) } else { self.map_write(turn, s, hash, key, value, life) }
-    }
-
-    pub(super) fn map_replace(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-        value: Blob<'_>,
-    ) -> Step {
-        let (gate, present) = self.map_old(turn, s, hash, key)?;
-        if present { self.map_write(turn, s, hash, key, value, Life::default()) } else { Ok(gate) }
-    }
-
-    /// Whether the live value of a key is this one; the answer so far. Returns the gate too.
-    fn map_is(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-        expected: Blob<'_>,
-    ) -> Step<(Seq, bool)> {
-        let (gate, present) = self.map_old(turn, s, hash, key)?;
-        let same = present && value_of(turn.answer())? == Some(expected);
-        turn.reply.truncate(turn.mark);
-        turn.reply.push(u8::from(same));
-        Ok((gate, same))
-    }
-
-    pub(super) fn map_replace_if_same(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-        expected: Blob<'_>,
-        value: Blob<'_>,
-    ) -> Step {
-        let (gate, same) = self.map_is(turn, s, hash, key, expected)?;
-        if same { self.map_write(turn, s, hash, key, value, Life::default()) } else { Ok(gate) }
-    }
-
-    pub(super) fn map_remove(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-    ) -> Step {
-        let (gate, present) = self.map_old(turn, s, hash, key)?;
-        if present {
-            self.write(turn, &Effect::MapRemove(s, key, Why::Removed), 0)
-        } else {
-            Ok(gate)
-        }
-    }
-
-    pub(super) fn map_remove_if_same(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-        expected: Blob<'_>,
-    ) -> Step {
-        let (gate, same) = self.map_is(turn, s, hash, key, expected)?;
-        if same { self.write(turn, &Effect::MapRemove(s, key, Why::Removed), 0) } else { Ok(gate) }
-    }
-
-    pub(super) fn map_delete(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-    ) -> Step {
-        let (gate, present) = self.map_old(turn, s, hash, key)?;
-        turn.reply.truncate(turn.mark);
-        if present {
-            self.write(turn, &Effect::MapRemove(s, key, Why::Removed), 0)
-        } else {
-            Ok(gate)
-        }
-    }
-
-    pub(super) fn map_set_ttl(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        hash: u64,
-        key: KeyRef<'_>,
-        ttl_ms: u64,
-    ) -> Step {
-        let (gate, present) = self.map_old(turn, s, hash, key)?;
-        turn.reply.truncate(turn.mark);
-        turn.reply.push(u8::from(present));
-        if !present {
-            return Ok(gate);
-        }
-        let now = self.log.now(turn.clock);
-        let expires_at = (ttl_ms > 0).then(|| now.0.saturating_add(ttl_ms));
-        // A first expiry makes the record 8 bytes longer.
-        self.write(turn, &Effect::MapExpiry(s, key, expires_at), 8)
-    }
-
-    pub(super) fn map_put_all(
-        &mut self,
-        turn: &mut Turn<'_>,
-        s: StructureId,
-        entries: Entries<'_>,
-        life: Life,
-    ) -> Step {
-        let map = map_in(&self.containers, s)?;
-        let log = &mut self.log;
-        let lifespan = map.lifespan(life, || log.now(turn.clock));
-        let payload: usize =
-            entries.iter().map(|(key, value)| key.blob.payload.len() + value.payload.len()).sum();
-        // Generous: entries that overwrite others need less, but all must fit or none is written.
-        let per_entry = 64;
-        let growth = payload + entries.count() * per_entry;
-        self.admit(growth, growth)?;
-        if entries.count() == 0 {
-            return Ok(Seq(0));
-        }
-        self.write_all(
-            turn,
-            entries.iter().map(|(key, value)| Effect::MapSet(s, key, value, lifespan)),
-        )
-    }
 }

@@ -1,7 +1,7 @@
 //! Operations on the whole part of a map that lives in this partition. They first remove what has
 //! expired, a bounded number per step, so that what they report holds at their time.
 
-use super::map::{map_in, typed};
+use super::map::map_in;
 use super::{Container, Effect, Partition, Step, Stop, Turn};
 use crate::ids::{Seq, StructureId};
 use crate::limits::{EXPIRE_PER_STEP, SCAN_BYTES_MAX, SCAN_ENTRIES_MAX};
@@ -27,7 +27,7 @@ impl Partition {
                     return ControlFlow::Break(());
                 }
                 if super::map::due_of(&entry) == Some(due) && !entry.is_tombstone() {
-                    let key = typed(entry.key());
+                    let key = entry.key();
                     found = Some((key.tag, key.payload.to_vec(), entry.affinity()));
                     return ControlFlow::Break(());
                 }
@@ -87,9 +87,9 @@ impl Partition {
             last_hash = Some(hash);
             if !entry.is_tombstone() {
                 count += 1;
-                put_key(reply, KeyRef { blob: typed(entry.key()), affinity: entry.affinity() });
+                put_key(reply, KeyRef { blob: entry.key(), affinity: entry.affinity() });
                 if part == Part::Entries {
-                    put_value(reply, typed(entry.value()));
+                    put_value(reply, entry.value());
                 }
             }
             ControlFlow::Continue(())

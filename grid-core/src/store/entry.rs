@@ -3,15 +3,7 @@
 use super::Store;
 use super::mem::Ref;
 use super::record::{self, EXPIRY, IDLE, LARGE, Shape, TOMBSTONE, TYPES};
-
-/// A typed sequence of bytes: two are equal if tag and payload are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Blob<'a> {
-    /// Type of the payload.
-    pub tag: i32,
-    /// The encoded value.
-    pub payload: &'a [u8],
-}
+use crate::data::{Blob, TypeTag};
 
 /// An entry's idle time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +93,7 @@ impl<'a> Entry<'a> {
     fn unusual_value(&self) -> Blob<'a> {
         let mem = &self.store.arena.mem;
         if self.is_tombstone() {
-            return Blob { tag: 0, payload: &[] };
+            return Blob { tag: TypeTag::NULL, payload: &[] };
         }
         let tag = self.shape.tags(mem, self.at).map_or(self.store.value_tag(), |tags| tags.1);
         let payload = match self.shape.slot(mem, self.at) {

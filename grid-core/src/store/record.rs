@@ -13,9 +13,10 @@
 //! A tombstone keeps the layout of the record that it was, so that it needs no other chunk; what
 //! follows its key means nothing any more.
 
-use super::entry::{Blob, Idle, Meta};
+use super::entry::{Idle, Meta};
 use super::mem::{GRANULE, Mem, Ref};
 use super::table::Probe;
+use crate::data::{Blob, TypeTag};
 
 pub(super) const TOMBSTONE: u8 = 1;
 pub(super) const EXPIRY: u8 = 2;
@@ -139,10 +140,11 @@ impl Shape {
 
     /// Key tag and value tag, if the record has its own.
     #[inline(always)]
-    pub(super) fn tags(self, mem: &Mem, at: Ref) -> Option<(i32, i32)> {
+    pub(super) fn tags(self, mem: &Mem, at: Ref) -> Option<(TypeTag, TypeTag)> {
         self.has(TYPES).then(|| {
             let byte = at_option(self.flags, TYPES);
-            (mem.u32(at, byte).cast_signed(), mem.u32(at, byte + 4).cast_signed())
+            let tag = |byte| TypeTag(mem.u32(at, byte).cast_signed());
+            (tag(byte), tag(byte + 4))
         })
     }
 
@@ -171,7 +173,7 @@ impl Shape {
 
     /// Writes header and optional fields of a record with this shape, not its key and value.
     #[inline(always)]
-    pub(super) fn write_head(self, mem: &mut Mem, at: Ref, tags: (i32, i32), meta: &Meta) {
+    pub(super) fn write_head(self, mem: &mut Mem, at: Ref, tags: (TypeTag, TypeTag), meta: &Meta) {
         mem.set_word(at, u64::from(self.flags) | (meta.seq & SEQ_MAX) << 8);
         let short = if self.has(EXT) { 0 } else { self.key_len };
         mem.set_u32(at, 8, short | self.value_len << 8);
@@ -180,7 +182,7 @@ impl Shape {
         }
     }
 
-    fn write_options(self, mem: &mut Mem, at: Ref, tags: (i32, i32), meta: &Meta) {
+    fn write_options(self, mem: &mut Mem, at: Ref, tags: (TypeTag, TypeTag), meta: &Meta) {
         if let Some(expires_at) = meta.expires_at {
             mem.set_u64(at, at_option(self.flags, EXPIRY), expires_at);
         }
@@ -194,8 +196,8 @@ impl Shape {
         }
         if self.has(TYPES) {
             let byte = at_option(self.flags, TYPES);
-            mem.set_u32(at, byte, tags.0.cast_unsigned());
-            mem.set_u32(at, byte + 4, tags.1.cast_unsigned());
+            mem.set_u32(at, byte, tags.0.0.cast_unsigned());
+            mem.set_u32(at, byte + 4, tags.1.0.cast_unsigned());
         }
         if self.has(EXT) {
             mem.set_u32(at, at_option(self.flags, EXT), self.key_len);
@@ -221,7 +223,7 @@ pub(super) struct OfKey<'a> {
     pub(super) mem: &'a Mem,
     pub(super) key: Blob<'a>,
     /// The key tag of records that have none of their own.
-    pub(super) container_tag: Option<i32>,
+    pub(super) container_tag: Option<TypeTag>,
 }
 
 impl Probe for OfKey<'_> {
@@ -242,7 +244,13 @@ impl Probe for OfKey<'_> {
 }
 
 #[inline(never)]
-fn has_key(mem: &Mem, at: Ref, payload: &[u8], tag: i32, container_tag: Option<i32>) -> bool {
+fn has_key(
+    mem: &Mem,
+    at: Ref,
+    payload: &[u8],
+    tag: TypeTag,
+    container_tag: Option<TypeTag>,
+) -> bool {
     let shape = Shape::read(mem, at);
     let own_tag = shape.tags(mem, at).map(|tags| tags.0);
     shape.key(mem, at) == payload && own_tag.or(container_tag) == Some(tag)

@@ -34,7 +34,7 @@ fn pool_of(bytes: u64) -> Arc<Pool> {
 }
 
 fn blob(payload: &[u8]) -> Blob<'_> {
-    Blob { tag: -11, payload }
+    Blob { tag: TypeTag(-11), payload }
 }
 
 fn put(store: &mut Store, key: &[u8], value: &[u8], seq: u64) -> PutOutcome {
@@ -53,11 +53,11 @@ const HASHERS: [fn(&[u8], u64) -> u64; 4] = [
 /// What the model knows of an entry; no value is a tombstone.
 #[derive(Debug, Clone, PartialEq)]
 struct Known {
-    value: Option<(i32, Vec<u8>)>,
+    value: Option<(TypeTag, Vec<u8>)>,
     meta: Meta,
 }
 
-type Key = (u64, Vec<u8>, i32);
+type Key = (u64, Vec<u8>, TypeTag);
 
 fn known(entry: &Entry<'_>) -> Known {
     let value =
@@ -122,7 +122,7 @@ impl Harness {
         if ext {
             payload.resize(250 + usize::from(n % 20), 7);
         }
-        ((self.store.hasher)(&payload, SEED), payload, if tag { 5 } else { -11 })
+        ((self.store.hasher)(&payload, SEED), payload, TypeTag(if tag { 5 } else { -11 }))
     }
 
     fn stored(&self, n: u16) -> Key {
@@ -141,7 +141,7 @@ impl Harness {
         }
     }
 
-    fn put(&mut self, key: Key, value: (i32, Vec<u8>), meta: Meta) {
+    fn put(&mut self, key: Key, value: (TypeTag, Vec<u8>), meta: Meta) {
         let (k, v) =
             (Blob { tag: key.2, payload: &key.1 }, Blob { tag: value.0, payload: &value.1 });
         let held = |store: &Store| store.arena.bytes() + store.large.bytes();
@@ -246,7 +246,7 @@ impl Harness {
         match *op {
             Op::Put { key, ext, tags, value, fill, options } => {
                 let key = self.key(key, ext || (key % 2 == 0 && key < 40), tags.0);
-                let value = (if tags.1 { 6 } else { -11 }, vec![fill; usize::from(value)]);
+                let value = (TypeTag(if tags.1 { 6 } else { -11 }), vec![fill; usize::from(value)]);
                 let meta = self.meta(if options < 8 { 0 } else { options });
                 self.put(key, value, meta);
             }
@@ -258,7 +258,11 @@ impl Harness {
             Op::Walk(steps) => self.walk(steps % 40),
             Op::Fill(count) => {
                 for n in 0..count {
-                    self.put(self.key(1000 + n, false, false), (-11, vec![1; 100]), self.meta(0));
+                    self.put(
+                        self.key(1000 + n, false, false),
+                        (TypeTag(-11), vec![1; 100]),
+                        self.meta(0),
+                    );
                 }
             }
             Op::Drain(count) => {
@@ -560,7 +564,7 @@ fn a_plain_record_has_twelve_bytes_of_header() {
     put(&mut store, &[1; 16], &[2; 100], 1);
     assert_eq!(get(&store, &[1; 16]).unwrap().shape.bytes(), 128);
     // Another type than the container's costs its tags, as long as it is there.
-    let (hash, key) = (hash64(&[1; 16], SEED), Blob { tag: 4, payload: &[1; 16] });
+    let (hash, key) = (hash64(&[1; 16], SEED), Blob { tag: TypeTag(4), payload: &[1; 16] });
     store.put(hash, key, blob(&[2; 100]), &Meta::new(2)).unwrap();
     assert_eq!(store.get(hash, key).unwrap().shape.bytes(), 136);
     assert_eq!((store.len(), get(&store, &[1; 16]).unwrap().seq()), (2, 1));

@@ -59,8 +59,8 @@ impl Store {
 
 fn digest_of(entry: &Entry<'_>) -> u64 {
     let (key, value) = (entry.key(), entry.value());
-    let hash = hash64(key.payload, u64::from(key.tag.cast_unsigned()));
-    let hash = hash64(value.payload, hash ^ u64::from(value.tag.cast_unsigned()));
+    let hash = hash64(key.payload, u64::from(key.tag.0.cast_unsigned()));
+    let hash = hash64(value.payload, hash ^ u64::from(value.tag.0.cast_unsigned()));
     let words = [
         entry.seq(),
         entry.expires_at().map_or(u64::MAX, |ms| ms),
