@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 /// A thin client of a grid. It derefs to the [`Grid`] that programs work with. Dropping it fails what is
-/// under way; [`Client::shutdown`] ends the session too.
+/// under way and leaves the cluster; [`Client::shutdown`] waits until the session has ended there.
 #[derive(Debug)]
 pub struct Client {
     link: Arc<Link>,

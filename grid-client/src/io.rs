@@ -62,7 +62,8 @@ async fn first(builder: Builder) -> Result<(Io, TcpStream)> {
         let address = &builder.addresses[attempt % builder.addresses.len()];
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            let text = format!("no member answered within {:?}: {last}", builder.connect_timeout);
+            let why = last.detail().unwrap_or("no answer");
+            let text = format!("no member answered within {:?}: {why}", builder.connect_timeout);
             return Err(Error::with(Kind::Timeout, text));
         }
         let hello = connect(&builder, address, None);

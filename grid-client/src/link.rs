@@ -138,6 +138,9 @@ impl Link {
         let mut wakers = Vec::new();
         {
             let mut state = self.state.lock();
+            if !state.closed {
+                state.leave();
+            }
             state.closed = true;
             state.socket = None;
             let error = Error::with(Kind::Closed, "the client was shut down");
@@ -211,6 +214,18 @@ impl State {
         control::encode(FrameKind::Control, self.next_control, &message, &mut self.control_out)?;
         self.controls.insert(self.next_control, Waiting { message, deadline, answer });
         Ok(())
+    }
+
+    /// Tells the member that the session is over, if that takes no waiting; it ends by its timeout
+    /// otherwise.
+    fn leave(&mut self) {
+        if self.sending || !self.window.unsent().is_empty() || !self.control_out.is_empty() {
+            return;
+        }
+        self.send_quietly(&Control::CloseSession);
+        if let Some(mut socket) = self.socket.as_ref() {
+            let _ = socket.write(&self.control_out);
+        }
     }
 
     /// Sends a control message whose answer nobody needs.

@@ -132,3 +132,15 @@ async fn a_client_notices_that_the_cluster_was_restarted_empty() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_client_that_is_dropped_leaves_no_session_behind() {
+    let (member, _backup) = member_with_backup(Acks::AtOnce).await;
+    let client = Client::builder().address(member.address().to_string()).connect().await.unwrap();
+    client.map::<u64, u64>("m").set(&1, &1).await.unwrap();
+    assert_eq!(member.status().clients.sessions, 1);
+    drop(client);
+    while member.status().clients.sessions > 0 {
+        tokio::task::yield_now().await;
+    }
+}
