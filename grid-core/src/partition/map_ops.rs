@@ -10,6 +10,9 @@ use crate::store::{Entry, Idle, hash64};
 use crate::time::Clock;
 use crate::wire::bytes::{KeyRef, put_value};
 
+/// More than a store takes at once beside what is written: a block and a page of its index.
+const GROWTH_BYTES_MAX: usize = 256 << 10;
+
 /// A key of a map, with its hash in the store.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
@@ -126,8 +129,14 @@ impl Partition {
         let map = map_in(&self.containers, s)?;
         let log = &mut self.log;
         let lifespan = map.lifespan(life, || log.now(turn.clock));
-        let meta = meta(Seq(0), lifespan, key.affinity, Millis(0));
-        let growth = map.store.growth_for(hash, key.blob, value, &meta);
+        // Far from the budget nobody needs to know exactly what the entry takes.
+        let most = key.blob.payload.len() + value.payload.len() + GROWTH_BYTES_MAX;
+        let growth = if self.env.ledger.admits(most as u64) {
+            0
+        } else {
+            let meta = meta(Seq(0), lifespan, key.affinity, Millis(0));
+            map.store.growth_for(hash, key.blob, value, &meta)
+        };
         self.write(turn, &Effect::MapSet(s, key, value, lifespan), growth)
     }
 
