@@ -19,10 +19,10 @@ use args::Args;
 use clap::Parser;
 use data::Data;
 use grid_client::Client;
-use grid_core::{Grid, block_on};
+use grid_core::block_on;
 use grid_node::Member;
-use grid_stream::{Config, Job, JobError, JobHandle};
-use maps::{Lookup, MapSink, Maps};
+use grid_stream::{JobError, JobHandle};
+use maps::Maps;
 use results::Results;
 use std::error::Error;
 use std::io::{self, Write};
@@ -53,8 +53,9 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     terminal::print(&summary::input(&data))?;
     let events = data.departures.len();
 
-    let member = Member::builder().cluster(CLUSTER).start_blocking()?;
-    let took = run_job(&member, data, args.workers)?;
+    let cores = args.workers.map_or(0, NonZeroUsize::get);
+    let member = Member::builder().cluster(CLUSTER).cores(cores).start_blocking()?;
+    let took = run_job(&member, data)?;
 
     // Everything from here on is read back over the network, as another program would.
     let address = member.address().to_string();
@@ -68,33 +69,22 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Loads the maps and runs the job on a grid. Returns how long the job took.
-fn run_job(
-    grid: &Grid,
-    data: Data,
-    workers: Option<NonZeroUsize>,
-) -> Result<Duration, Box<dyn Error>> {
-    let maps = Maps::of(grid);
+/// Loads the maps and runs the job on the member's cores. Returns how long the job took.
+fn run_job(member: &Member, data: Data) -> Result<Duration, Box<dyn Error>> {
+    let maps = Maps::of(member);
     block_on(maps.load(&data))?;
     let lag = data::lag(&data.departures);
     let pipeline = job::pipeline(
         data.departures,
         lag,
-        Lookup(maps.planes),
-        Lookup(maps.airlines),
-        MapSink(maps.hours),
-        MapSink(maps.carrier_days),
-        MapSink(maps.anomalies),
+        maps.planes,
+        maps.airlines,
+        maps::sink(&maps.hours),
+        maps::sink(&maps.carrier_days),
+        maps::sink(&maps.anomalies),
     );
-    let workers = match workers {
-        Some(workers) => workers,
-        None => thread::available_parallelism()?,
-    };
-    let config =
-        Config { workers: workers.get(), partitions: grid.partitions(), ..Config::default() };
-    let job = Job::plan(pipeline, &config)?;
     let start = Instant::now();
-    join(&job.spawn()?, start)
+    join(&member.run(pipeline)?, start)
 }
 
 /// Waits for the end of a job and shows how far it is. Returns how long it took.

@@ -86,12 +86,17 @@ impl Builder {
             self.addresses.push("127.0.0.1:5701".into());
         }
         if let Some(bad) = self.addresses.iter().find(|address| !has_port(address)) {
-            return Err(Error::with(Kind::Invalid, format!("'{bad}' is no address of the form HOST:PORT")));
+            return Err(Error::with(
+                Kind::Invalid,
+                format!("'{bad}' is no address of the form HOST:PORT"),
+            ));
         }
         Client::connect(self).await
     }
 }
 
 fn has_port(address: &str) -> bool {
-    address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }

@@ -61,7 +61,8 @@ impl Invoke for Remote {
             let mailbox = Arc::new(Mailbox::new(items_max));
             let number = {
                 let mut state = link.state.lock();
-                let unknown = || Error::with(Kind::UnknownStructure, format!("structure {structure}"));
+                let unknown =
+                    || Error::with(Kind::UnknownStructure, format!("structure {structure}"));
                 let name = state.names.get(&structure).cloned().ok_or_else(unknown)?;
                 state.subscriptions.add(structure, partition, name, Arc::clone(&mailbox))
             };

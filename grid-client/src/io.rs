@@ -4,9 +4,9 @@ use crate::backoff::Backoff;
 use crate::builder::Builder;
 use crate::client::Ready;
 use crate::link::Link;
+use grid_core::data::BlobBuf;
 use grid_core::error::{Error, Kind, Result};
 use grid_core::handle::RawEvent;
-use grid_core::data::BlobBuf;
 use grid_core::limits::FRAME_BYTES_MAX;
 use grid_core::wire::control::{self, Control, ControlReply};
 use grid_core::wire::event::{self, Event};
@@ -73,7 +73,9 @@ async fn first(builder: Builder) -> Result<(Io, TcpStream)> {
                 io.adopt(&welcome, &stream)?;
                 return Ok((io, stream));
             }
-            Ok(Err(error)) if is_final(&error) && builder.addresses.len() == 1 => return Err(error),
+            Ok(Err(error)) if is_final(&error) && builder.addresses.len() == 1 => {
+                return Err(error);
+            }
             Ok(Err(error)) => last = error,
             Err(_) => {}
         }
@@ -84,7 +86,10 @@ async fn first(builder: Builder) -> Result<(Io, TcpStream)> {
 
 /// Whether another attempt at the same address would end the same way.
 fn is_final(error: &Error) -> bool {
-    matches!(error.kind(), Kind::WrongCluster | Kind::WrongVersion | Kind::Malformed | Kind::Invalid)
+    matches!(
+        error.kind(),
+        Kind::WrongCluster | Kind::WrongVersion | Kind::Malformed | Kind::Invalid
+    )
 }
 
 /// Connects and shakes hands.
@@ -111,12 +116,19 @@ async fn connect(
         if let Some((answer, _)) = hello::decode::<Answer>(&bytes)? {
             return match answer {
                 Answer::Welcome(welcome) => Ok((welcome, stream)),
-                Answer::Refused { kind, detail } => Err(Error::with(kind, format!("{address}: {detail}"))),
+                Answer::Refused { kind, detail } => {
+                    Err(Error::with(kind, format!("{address}: {detail}")))
+                }
             };
         }
         let mut chunk = [0; 4096];
         match stream.read(&mut chunk).await.map_err(at)? {
-            0 => return Err(Error::with(Kind::Disconnected, format!("{address} closed the connection"))),
+            0 => {
+                return Err(Error::with(
+                    Kind::Disconnected,
+                    format!("{address} closed the connection"),
+                ));
+            }
             n => bytes.extend_from_slice(chunk.get(..n).unwrap_or_default()),
         }
     }
@@ -153,7 +165,8 @@ impl Io {
                     () = self.link.kick.notified() => if self.is_closed() { return None },
                 }
             }
-            let address = self.builder.addresses[self.next_address % self.builder.addresses.len()].clone();
+            let address =
+                self.builder.addresses[self.next_address % self.builder.addresses.len()].clone();
             self.next_address = self.next_address.wrapping_add(1);
             let session = self.link.state.lock().session;
             let attempt = connect(&self.builder, &address, session);
@@ -186,7 +199,8 @@ impl Io {
     /// Takes a new connection into use: what has no answer is to be sent on it.
     fn adopt(&self, welcome: &Welcome, stream: &TcpStream) -> Result<()> {
         if welcome.partitions != self.link.partitions {
-            let text = format!("{} partitions now, {} before", welcome.partitions, self.link.partitions);
+            let text =
+                format!("{} partitions now, {} before", welcome.partitions, self.link.partitions);
             return Err(Error::with(Kind::Invalid, text));
         }
         let socket = duplicate(stream).map_err(|error| Error::with(Kind::Io, error.to_string()))?;
@@ -204,7 +218,8 @@ impl Io {
             let fresh_life = known.is_some_and(|life| life != welcome.cluster_life);
             state.session = Some((welcome.session, welcome.cluster_life));
             state.applied = welcome.applied;
-            state.frame_bytes_max = usize::try_from(welcome.frame_bytes_max).unwrap_or(FRAME_BYTES_MAX);
+            state.frame_bytes_max =
+                usize::try_from(welcome.frame_bytes_max).unwrap_or(FRAME_BYTES_MAX);
             state.socket = Some(socket);
             state.sending = false;
             state.window.resend();
@@ -267,7 +282,9 @@ impl Io {
         let mut wakers = Vec::new();
         loop {
             match read.read_buf(&mut bytes).await {
-                Ok(0) => return Error::with(Kind::Disconnected, "the member closed the connection"),
+                Ok(0) => {
+                    return Error::with(Kind::Disconnected, "the member closed the connection");
+                }
                 Ok(_) => {}
                 Err(error) => return Error::with(Kind::Disconnected, error.to_string()),
             }
@@ -284,7 +301,9 @@ impl Io {
     fn take_frames(&self, bytes: &[u8], wakers: &mut Vec<Waker>) -> Result<usize> {
         let mut state = self.link.state.lock();
         let mut used = 0;
-        while let Some((frame, len)) = split_frame(bytes.get(used..).unwrap_or_default(), FRAME_BYTES_MAX)? {
+        while let Some((frame, len)) =
+            split_frame(bytes.get(used..).unwrap_or_default(), FRAME_BYTES_MAX)?
+        {
             used += len;
             match frame.first().copied().and_then(FrameKind::from_code) {
                 Some(FrameKind::Reply) => {
@@ -296,7 +315,9 @@ impl Io {
                 Some(FrameKind::Event) => {
                     let (number, event) = event::decode(frame)?;
                     let event = match event {
-                        Event::Item { seq, item } => RawEvent::Item { seq, item: BlobBuf::from(item) },
+                        Event::Item { seq, item } => {
+                            RawEvent::Item { seq, item: BlobBuf::from(item) }
+                        }
                         Event::Gap { missed } => RawEvent::Gap { missed: Some(missed) },
                     };
                     state.subscriptions.deliver(number, event);
@@ -325,7 +346,10 @@ impl Io {
             let mut state = self.link.state.lock();
             let silent = now.saturating_duration_since(state.last_heard);
             if silent > timeout {
-                return Error::with(Kind::Disconnected, format!("the member was silent for {silent:?}"));
+                return Error::with(
+                    Kind::Disconnected,
+                    format!("the member was silent for {silent:?}"),
+                );
             }
             if silent > timeout / 4 && now.saturating_duration_since(asked) > timeout / 4 {
                 asked = now;
@@ -362,12 +386,16 @@ async fn resubscribe(link: &Arc<Link>) {
             Ok(ControlReply::Declared { structure, .. }) => {
                 let mut state = link.state.lock();
                 state.names.insert(structure, (name.clone(), kind));
-                for running in state.subscriptions.iter_mut().filter(|running| running.name.0 == name) {
+                for running in
+                    state.subscriptions.iter_mut().filter(|running| running.name.0 == name)
+                {
                     running.structure = structure;
                 }
             }
             Ok(_) => {}
-            Err(error) => return tracing::warn!(%error, %name, "a subscription could not be renewed"),
+            Err(error) => {
+                return tracing::warn!(%error, %name, "a subscription could not be renewed");
+            }
         }
     }
     let mut state = link.state.lock();

@@ -78,10 +78,16 @@ impl Link {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.check_open()?;
+        // Under the lock under which a new life is taken note of, so this is certain.
+        if call.life != self.life() {
+            return Err(Error::with(Kind::UnknownStructure, "the cluster was restarted empty"));
+        }
         let bytes = call.body.len() + grid_core::wire::request::HEADER_BYTES;
         if bytes > state.frame_bytes_max {
             let max = state.frame_bytes_max;
-            let text = format!("a request of {bytes} bytes, the member takes {max} (limits.frame-bytes-max)");
+            let text = format!(
+                "a request of {bytes} bytes, the member takes {max} (limits.frame-bytes-max)"
+            );
             return Err(Error::with(Kind::TooLarge, text));
         }
         let idle = state.window.open() == 0;
@@ -106,7 +112,10 @@ impl Link {
     }
 
     /// Sends a control message; the answer comes through the receiver.
-    pub(crate) fn control(&self, message: Control) -> Result<oneshot::Receiver<Result<ControlReply>>> {
+    pub(crate) fn control(
+        &self,
+        message: Control,
+    ) -> Result<oneshot::Receiver<Result<ControlReply>>> {
         let mut state = self.state.lock();
         state.check_open()?;
         let (answer, receiver) = oneshot::channel();
@@ -214,7 +223,8 @@ impl State {
     pub(crate) fn resend_controls(&mut self) {
         self.control_out.clear();
         for (call, waiting) in &self.controls {
-            let _ = control::encode(FrameKind::Control, *call, &waiting.message, &mut self.control_out);
+            let _ =
+                control::encode(FrameKind::Control, *call, &waiting.message, &mut self.control_out);
         }
     }
 }

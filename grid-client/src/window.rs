@@ -66,9 +66,17 @@ impl Window {
     }
 
     /// Adds a request; its frame waits to be sent.
-    pub(crate) fn begin(&mut self, call: &Call<'_>, applied: Index, deadline: Instant) -> Result<Token> {
-        if self.slots.len() - self.free.len() >= OUTSTANDING_MAX || self.order.len() >= OUTSTANDING_MAX {
-            let text = format!("{OUTSTANDING_MAX} operations of this client wait for their answers");
+    pub(crate) fn begin(
+        &mut self,
+        call: &Call<'_>,
+        applied: Index,
+        deadline: Instant,
+    ) -> Result<Token> {
+        if self.slots.len() - self.free.len() >= OUTSTANDING_MAX
+            || self.order.len() >= OUTSTANDING_MAX
+        {
+            let text =
+                format!("{OUTSTANDING_MAX} operations of this client wait for their answers");
             return Err(Error::with(Kind::Overloaded, text));
         }
         if self.base == 0 {
@@ -96,7 +104,8 @@ impl Window {
         slot.state = State::Waiting(id, None);
         let token = Token(u64::from(slot.generation) << 32 | u64::from(index));
         let (end, writes) = (self.end(), call.code.writes());
-        let entry = Entry { slot: Some(index), start, end, open: true, writes, sent: false, deadline };
+        let entry =
+            Entry { slot: Some(index), start, end, open: true, writes, sent: false, deadline };
         self.order.push_back(entry);
         self.open += 1;
         Ok(token)
@@ -130,7 +139,8 @@ impl Window {
         for entry in self.order.iter_mut().filter(|entry| entry.open) {
             let from = distance(entry.start, self.log_start);
             let to = distance(entry.end, self.log_start);
-            (entry.start, entry.end) = (log.len() as u64, log.len() as u64 + entry.end - entry.start);
+            (entry.start, entry.end) =
+                (log.len() as u64, log.len() as u64 + entry.end - entry.start);
             log.extend_from_slice(self.log.get(from..to).unwrap_or_default());
         }
         let end = log.len() as u64;
@@ -171,7 +181,8 @@ impl Window {
             self.order.pop_front();
             self.base += 1;
         }
-        let keep = self.order.iter().find(|entry| entry.open).map_or(self.sent, |entry| entry.start);
+        let keep =
+            self.order.iter().find(|entry| entry.open).map_or(self.sent, |entry| entry.start);
         let dead = distance(keep.min(self.sent), self.log_start);
         if dead == self.log.len() {
             self.log.clear();
@@ -199,9 +210,17 @@ impl Window {
     }
 
     /// Asks for an answer.
-    pub(crate) fn poll(&mut self, token: Token, cx: &mut Context<'_>, reply: &mut Vec<u8>) -> Poll<Result<()>> {
+    pub(crate) fn poll(
+        &mut self,
+        token: Token,
+        cx: &mut Context<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Poll<Result<()>> {
         let Some((index, slot)) = self.slot(token) else {
-            return Poll::Ready(Err(Error::with(Kind::Invalid, "an operation that is not waiting")));
+            return Poll::Ready(Err(Error::with(
+                Kind::Invalid,
+                "an operation that is not waiting",
+            )));
         };
         match &mut slot.state {
             State::Waiting(_, waker) => {
@@ -280,7 +299,7 @@ mod tests {
 
     fn call(code: OpCode) -> Call<'static> {
         let (partition, structure) = (PartitionId(1), StructureId(2));
-        Call { code, partition, structure, body: b"body", timeout: None }
+        Call { code, partition, structure, life: 0, body: b"body", timeout: None }
     }
 
     fn ids(mut bytes: &[u8]) -> Vec<(u64, u64)> {
@@ -313,7 +332,10 @@ mod tests {
         assert!(take(&mut window, b).is_pending());
         window.complete(RequestId(2), Ok(b"two"));
         assert_eq!(take(&mut window, b), Poll::Ready(Ok(b"two".to_vec())));
-        assert!(matches!(take(&mut window, b), Poll::Ready(Err(_))), "a token is void after its answer");
+        assert!(
+            matches!(take(&mut window, b), Poll::Ready(Err(_))),
+            "a token is void after its answer"
+        );
         window.resend();
         assert_eq!(ids(window.unsent()), [(1, 1), (3, 1)], "answered requests are not sent again");
         window.complete(RequestId(1), Ok(b"one"));
@@ -325,7 +347,10 @@ mod tests {
         window.complete(RequestId(3), Ok(b"nobody asks"));
         window.complete(RequestId(4), Ok(b""));
         assert_eq!(take(&mut window, d), Poll::Ready(Ok(vec![])));
-        assert_eq!((window.open(), window.order.len(), window.free.len()), (0, 0, window.slots.len()));
+        assert_eq!(
+            (window.open(), window.order.len(), window.free.len()),
+            (0, 0, window.slots.len())
+        );
     }
 
     #[test]

@@ -153,7 +153,9 @@ impl ControlState {
                 self.sessions.insert(id, self.index);
                 Outcome::SessionOpened(id)
             }
-            Command::ExpireSession(id) => Outcome::SessionExpired(self.sessions.remove(&id).is_some()),
+            Command::ExpireSession(id) => {
+                Outcome::SessionExpired(self.sessions.remove(&id).is_some())
+            }
             Command::Declare(structure) => match self.declare(structure) {
                 Ok((id, config)) => Outcome::Declared(id, config),
                 Err(e) => Outcome::Refused(e.kind(), e.detail().unwrap_or_default().to_owned()),
@@ -165,12 +167,16 @@ impl ControlState {
         if let Some((last, _)) = self.boots.get(&node)
             && boot <= *last
         {
-            return Outcome::Refused(Kind::Invalid, format!("life {boot} of node {node} is not newer than {last}"));
+            return Outcome::Refused(
+                Kind::Invalid,
+                format!("life {boot} of node {node} is not newer than {last}"),
+            );
         }
         let member = MemberId(self.index.0);
         self.boots.insert(node, (boot, member));
         if self.table.is_empty() {
-            let record = Record { version: Version(1), term: Term(1), primary: member, isr: vec![member] };
+            let record =
+                Record { version: Version(1), term: Term(1), primary: member, isr: vec![member] };
             self.table = vec![record; usize::from(self.partitions)];
         }
         Outcome::Started(member)
@@ -191,7 +197,9 @@ impl ControlState {
         if self.structures.len() >= STRUCTURES_MAX {
             return Err(Error::with(
                 Kind::Overloaded,
-                format!("the cluster has {STRUCTURES_MAX} structures already, the most that are possible"),
+                format!(
+                    "the cluster has {STRUCTURES_MAX} structures already, the most that are possible"
+                ),
             ));
         }
         #[allow(clippy::cast_possible_truncation)]
@@ -260,7 +268,10 @@ pub fn check_name(name: &str) -> Result<()> {
         ));
     }
     if name.chars().any(char::is_control) {
-        return Err(Error::with(Kind::Invalid, format!("the name {name:?} holds control characters")));
+        return Err(Error::with(
+            Kind::Invalid,
+            format!("the name {name:?} holds control characters"),
+        ));
     }
     Ok(())
 }
@@ -285,7 +296,10 @@ mod tests {
         let next = declare(&mut state, "b", StructureConfig::Topic);
         assert_eq!(next, Outcome::Declared(StructureId(1), StructureConfig::Topic));
         for bad in ["", "a\nb", &"x".repeat(NAME_BYTES_MAX + 1)] {
-            assert!(matches!(declare(&mut state, bad, StructureConfig::Topic), Outcome::Refused(..)));
+            assert!(matches!(
+                declare(&mut state, bad, StructureConfig::Topic),
+                Outcome::Refused(..)
+            ));
         }
     }
 

@@ -18,8 +18,8 @@ pub mod wire;
 
 pub use data::GridData;
 pub use error::{Applied, Error, Kind, Result};
-pub use handle::{Grid, Map, Queue, Topic, block_on};
 pub use grid_derive::GridData;
+pub use handle::{Grid, Map, Queue, Topic, block_on};
 pub use ids::*;
 
 // For the derive macro, whose output names this crate.

@@ -310,7 +310,9 @@ pub fn encode(op: &Op<'_>, out: &mut Vec<u8>) -> OpCode {
         Op::MapDelete(key) => key_only(OpCode::MapDelete, key, out),
         Op::MapPut(key, value, life) => write(OpCode::MapPut, key, value, life, out),
         Op::MapSet(key, value, life) => write(OpCode::MapSet, key, value, life, out),
-        Op::MapPutIfAbsent(key, value, life) => write(OpCode::MapPutIfAbsent, key, value, life, out),
+        Op::MapPutIfAbsent(key, value, life) => {
+            write(OpCode::MapPutIfAbsent, key, value, life, out)
+        }
         Op::MapReplace(key, value) => {
             put_key(out, key);
             put_value(out, value);

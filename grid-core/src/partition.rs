@@ -173,8 +173,12 @@ impl Partition {
         }
         let Some(container) = self.containers.get_mut(slot) else { return };
         container.get_or_insert_with(|| match config {
-            StructureConfig::Map(config) => Container::Map(Box::new(MapPart::new(config, &self.env))),
-            StructureConfig::Queue(config) => Container::Queue(Box::new(QueuePart::new(config, &self.env))),
+            StructureConfig::Map(config) => {
+                Container::Map(Box::new(MapPart::new(config, &self.env)))
+            }
+            StructureConfig::Queue(config) => {
+                Container::Queue(Box::new(QueuePart::new(config, &self.env)))
+            }
             StructureConfig::Topic => Container::Topic(Box::default()),
         });
     }
@@ -226,7 +230,12 @@ impl Partition {
     /// Executes an operation. The answer is appended to `reply`; if the request was refused or has to
     /// be called again, `reply` is as before.
     #[inline]
-    pub fn step(&mut self, clock: &dyn Clock, request: &Request<'_>, reply: &mut Vec<u8>) -> Outcome {
+    pub fn step(
+        &mut self,
+        clock: &dyn Clock,
+        request: &Request<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Outcome {
         let mark = reply.len();
         let mut turn = Turn { clock, reply, mark, stamp: None };
         match self.run(&mut turn, request) {
@@ -257,20 +266,26 @@ impl Partition {
             Op::MapView(key) => self.map_view(turn, s, hash, key),
             Op::MapPut(key, value, life) => self.map_put(turn, s, hash, key, value, life),
             Op::MapSet(key, value, life) => self.map_set(turn, s, hash, key, value, life),
-            Op::MapPutIfAbsent(key, value, life) => self.map_put_if_absent(turn, s, hash, key, value, life),
+            Op::MapPutIfAbsent(key, value, life) => {
+                self.map_put_if_absent(turn, s, hash, key, value, life)
+            }
             Op::MapReplace(key, value) => self.map_replace(turn, s, hash, key, value),
             Op::MapReplaceIfSame(key, expected, value) => {
                 self.map_replace_if_same(turn, s, hash, key, expected, value)
             }
             Op::MapRemove(key) => self.map_remove(turn, s, hash, key),
-            Op::MapRemoveIfSame(key, expected) => self.map_remove_if_same(turn, s, hash, key, expected),
+            Op::MapRemoveIfSame(key, expected) => {
+                self.map_remove_if_same(turn, s, hash, key, expected)
+            }
             Op::MapDelete(key) => self.map_delete(turn, s, hash, key),
             Op::MapSetTtl(key, ttl_ms) => self.map_set_ttl(turn, s, hash, key, ttl_ms),
             Op::MapGetAll(keys) => self.map_get_all(turn, s, keys),
             Op::MapPutAll(entries, life) => self.map_put_all(turn, s, entries, life),
             Op::MapSize => self.map_size(turn, s),
             Op::MapClear => self.map_clear(turn, s),
-            Op::MapScan { from, entries_max, part } => self.map_scan(turn, s, from, entries_max, part),
+            Op::MapScan { from, entries_max, part } => {
+                self.map_scan(turn, s, from, entries_max, part)
+            }
             Op::QueueOffer(item) => self.queue_offer(turn, s, item),
             Op::QueuePoll => self.queue_poll(turn, s),
             Op::QueuePeek => self.queue_peek(turn, s),
@@ -289,7 +304,8 @@ impl Partition {
                 Ok(Some(seq))
             }
             Look::Forgotten => {
-                Err(Error::with(Kind::Malformed, "a request that the session has called answered").into())
+                Err(Error::with(Kind::Malformed, "a request that the session has called answered")
+                    .into())
             }
             Look::Full => Err(Error::with(
                 Kind::Overloaded,

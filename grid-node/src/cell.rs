@@ -207,7 +207,12 @@ impl Cell {
     }
 
     /// Adds a subscriber of a topic; items committed from now on go to it.
-    pub(crate) fn subscribe(&self, shared: &Shared, structure: StructureId, target: Target) -> Result<()> {
+    pub(crate) fn subscribe(
+        &self,
+        shared: &Shared,
+        structure: StructureId,
+        target: Target,
+    ) -> Result<()> {
         let mut state = self.state.lock();
         if !state.partition.knows(structure) && !declare(shared, &mut state.partition, structure) {
             return Err(Error::with(Kind::UnknownStructure, format!("structure {structure}")));

@@ -1,7 +1,9 @@
 //! The control log of a cluster of one member: commands are applied at once, by the state machine that
 //! a replicated log will feed later.
 
-use grid_core::control::{Command, ControlState, Outcome, Structure, StructureConfig, StructureKind};
+use grid_core::control::{
+    Command, ControlState, Outcome, Structure, StructureConfig, StructureKind,
+};
 use grid_core::error::{Error, Kind, Result};
 use grid_core::ids::{Index, MemberId, NodeId, PartitionId, SessionId, StructureId};
 use grid_core::partitioning::partition_of_name;
@@ -60,7 +62,11 @@ impl ControlLog {
     }
 
     /// The id and configuration of a name, agreed now if this is its first use.
-    pub(crate) fn declare(&self, name: &str, kind: StructureKind) -> Result<(StructureId, StructureConfig)> {
+    pub(crate) fn declare(
+        &self,
+        name: &str,
+        kind: StructureKind,
+    ) -> Result<(StructureId, StructureConfig)> {
         if let Some((id, config)) = self.state.read().structure_named(name)
             && config.kind() == kind
         {
@@ -74,7 +80,11 @@ impl ControlLog {
     }
 
     /// The configuration of a structure if it has a part in this partition.
-    pub(crate) fn config_for(&self, id: StructureId, partition: PartitionId) -> Option<StructureConfig> {
+    pub(crate) fn config_for(
+        &self,
+        id: StructureId,
+        partition: PartitionId,
+    ) -> Option<StructureConfig> {
         let state = self.state.read();
         let structure = state.structure(id)?;
         let here = match structure.config.kind() {

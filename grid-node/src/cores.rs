@@ -30,7 +30,11 @@ pub(crate) struct Core {
 ///
 /// # Errors
 /// If the system grants no thread or runtime.
-pub(crate) fn start(shared: &Arc<Shared>, number: usize, stop: watch::Receiver<bool>) -> Result<Core> {
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    number: usize,
+    stop: watch::Receiver<bool>,
+) -> Result<Core> {
     let (connections, mut incoming) = mpsc::channel::<TcpStream>(HANDOVER_MAX);
     let (tasks, mut work) = mpsc::channel::<Task>(TASKS_MAX);
     let shared = Arc::clone(shared);
@@ -50,7 +54,7 @@ pub(crate) fn start(shared: &Arc<Shared>, number: usize, stop: watch::Receiver<b
             }
         }
     };
-    let thread = spawn(format!("grid-core-{number}"), main)?;
+    let thread = spawn(&format!("grid-core-{number}"), main)?;
     Ok(Core { connections, tasks, thread: Some(thread) })
 }
 
@@ -58,10 +62,14 @@ pub(crate) fn start(shared: &Arc<Shared>, number: usize, stop: watch::Receiver<b
 ///
 /// # Errors
 /// If the system grants no thread or runtime.
-pub(crate) fn spawn(name: String, main: impl Future<Output = ()> + Send + 'static) -> Result<JoinHandle<()>> {
+pub(crate) fn spawn(
+    name: &str,
+    main: impl Future<Output = ()> + Send + 'static,
+) -> Result<JoinHandle<()>> {
     let io = |error: std::io::Error| Error::with(Kind::Io, format!("thread {name}: {error}"));
-    let runtime = Builder::new_current_thread().enable_all().event_interval(61).build().map_err(io)?;
-    let thread = std::thread::Builder::new().name(name.clone());
+    let runtime =
+        Builder::new_current_thread().enable_all().event_interval(61).build().map_err(io)?;
+    let thread = std::thread::Builder::new().name(name.to_owned());
     thread.spawn(move || runtime.block_on(main)).map_err(io)
 }
 

@@ -6,7 +6,11 @@ use grid_stream::{Config, Job, JobError, JobHandle, Pipeline, Progress, Worker};
 use tokio::time::{Instant, sleep_until};
 
 /// Plans a pipeline for these cores and hands each its worker.
-pub(crate) fn run(pipeline: Pipeline, partitions: u16, cores: &[Core]) -> Result<JobHandle, JobError> {
+pub(crate) fn run(
+    pipeline: Pipeline,
+    partitions: u16,
+    cores: &[Core],
+) -> Result<JobHandle, JobError> {
     let config = Config { workers: cores.len(), partitions, ..Config::default() };
     let Job { workers, handle } = Job::plan(pipeline, &config)?;
     for (core, worker) in cores.iter().zip(workers) {

@@ -3,6 +3,7 @@
 //! The shell around `grid-core`: sockets, threads, timers. It executes what the core decides.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 mod cell;
 mod clock;
 pub mod config;

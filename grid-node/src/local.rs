@@ -1,7 +1,7 @@
 //! The handles of an embedded member: operations run on the caller's thread, under the partition's
 //! lock, without a hop. Only what waits for a backup gets a slot and a waker.
 
-use crate::cell::{ReplyTo, Reply, Submitted, Target};
+use crate::cell::{Reply, ReplyTo, Submitted, Target};
 use crate::shared::Shared;
 use grid_core::control::StructureKind;
 use grid_core::error::{Error, Kind, Result};
@@ -67,7 +67,10 @@ impl Slots {
     fn poll(&self, token: Token, cx: &mut Context<'_>, reply: &mut Vec<u8>) -> Poll<Result<()>> {
         let mut state = self.state.lock();
         let Some(slot) = state.slots.get_mut(&token) else {
-            return Poll::Ready(Err(Error::with(Kind::Invalid, "an operation that is not waiting")));
+            return Poll::Ready(Err(Error::with(
+                Kind::Invalid,
+                "an operation that is not waiting",
+            )));
         };
         let Some(done) = slot.done.take() else {
             slot.waker = Some(cx.waker().clone());
@@ -85,7 +88,8 @@ impl Slots {
     pub(crate) fn expire(&self, now: Option<Instant>) {
         let over: Vec<(Token, bool)> = {
             let state = self.state.lock();
-            let over = |slot: &Slot| slot.done.is_none() && now.is_none_or(|now| slot.deadline <= now);
+            let over =
+                |slot: &Slot| slot.done.is_none() && now.is_none_or(|now| slot.deadline <= now);
             let over = state.slots.iter().filter(|(_, slot)| over(slot));
             over.map(|(token, slot)| (*token, slot.writes)).collect()
         };
@@ -117,14 +121,18 @@ impl Local {
         let op = Op::decode(call.code as u8, call.body)?;
         let cell = shared.cell(call.partition)?;
         if shared.links.any() && shared.slots.is_full() {
-            return Err(Error::with(Kind::Overloaded, "too many operations of this process wait for backups"));
+            return Err(Error::with(
+                Kind::Overloaded,
+                "too many operations of this process wait for backups",
+            ));
         }
         let hash = op.key().map_or(0, |key| hash64(key.blob.payload, shared.env.seed));
         let request = Request { structure: call.structure, op, stamp: None, hash };
         let mut token = None;
         let seal = |_: &mut Vec<u8>, _: usize, waits: bool| {
             waits.then(|| {
-                let deadline = Instant::now() + call.timeout.unwrap_or(shared.settings.operation_timeout);
+                let deadline =
+                    Instant::now() + call.timeout.unwrap_or(shared.settings.operation_timeout);
                 ReplyTo::Local(*token.insert(shared.slots.open(deadline, call.code.writes())))
             })
         };
@@ -167,7 +175,8 @@ impl Invoke for Local {
     }
 
     fn declare(&self, name: &str, kind: StructureKind) -> BoxFuture<Result<StructureId>> {
-        let declared = self.shared.check_open().and_then(|()| self.shared.control.declare(name, kind));
+        let declared =
+            self.shared.check_open().and_then(|()| self.shared.control.declare(name, kind));
         Box::pin(std::future::ready(declared.map(|(id, _)| id)))
     }
 

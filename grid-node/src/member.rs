@@ -116,7 +116,9 @@ impl Builder {
         let settings = Settings::of(&self.config);
         let listener = self.config.bind().listen()?;
         let http = self.config.http().map(Address::listen).transpose()?;
-        let local = |listener: &TcpListener| listener.local_addr().map_err(|e| Error::with(Kind::Io, e.to_string()));
+        let local = |listener: &TcpListener| {
+            listener.local_addr().map_err(|e| Error::with(Kind::Io, e.to_string()))
+        };
         let address = local(&listener)?;
         let http_address = http.as_ref().map(local).transpose()?;
         let config = self.config;
@@ -256,8 +258,10 @@ fn control_thread(
     cores: Vec<tokio::sync::mpsc::Sender<std::net::TcpStream>>,
     stop: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>> {
-    cores::spawn("grid-control".into(), async move {
-        let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
+    cores::spawn("grid-control", async move {
+        let listener = listener
+            .set_nonblocking(true)
+            .and_then(|()| tokio::net::TcpListener::from_std(listener));
         let listener = match listener {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "the listener cannot be used"),
@@ -312,7 +316,10 @@ impl Pause {
 impl std::future::Future for Pause {
     type Output = ();
 
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<()> {
         let Some(pause) = self.0.take() else { return std::task::Poll::Ready(()) };
         let waker = cx.waker().clone();
         std::thread::spawn(move || {

@@ -2,8 +2,8 @@
 
 use crate::shared::Shared;
 use crate::status::{
-    Check, ClientStatus, ClusterStatus, Health, MemberStatus, MemoryStatus, Observe, PartitionStatus, Status,
-    StructureStatus, Totals, label,
+    Check, ClientStatus, ClusterStatus, Health, MemberStatus, MemoryStatus, Observe,
+    PartitionStatus, Status, StructureStatus, Totals, label,
 };
 use grid_core::ids::StructureId;
 
@@ -58,7 +58,8 @@ impl Observe for Shared {
             (None, false) => Check::well(),
         };
         // One member has no other to take over: without it the data is gone.
-        let safe = Check::unless(vec!["the cluster has one member: stopping it loses the data".into()]);
+        let safe =
+            Check::unless(vec!["the cluster has one member: stopping it loses the data".into()]);
         Health { live: Check::well(), ready, safe }
     }
 }

@@ -26,11 +26,7 @@ struct State {
 impl Outbox {
     /// An outbox that drops events, and counts them, beyond this many waiting bytes.
     pub(crate) fn new(event_bytes_max: usize) -> Self {
-        Outbox {
-            closed: AtomicBool::new(false),
-            event_bytes_max,
-            state: Mutex::default(),
-        }
+        Outbox { closed: AtomicBool::new(false), event_bytes_max, state: Mutex::default() }
     }
 
     /// Appends a reply frame. Their number is bounded by the requests that a connection may have waiting.

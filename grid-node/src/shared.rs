@@ -49,7 +49,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: Settings, control: ControlLog, member: MemberId, addresses: (SocketAddr, Option<SocketAddr>)) -> Result<Self> {
+    pub(crate) fn new(
+        settings: Settings,
+        control: ControlLog,
+        member: MemberId,
+        addresses: (SocketAddr, Option<SocketAddr>),
+    ) -> Result<Self> {
         let ledger = Arc::new(Ledger::new(settings.memory_budget));
         let envs = reserve(&settings, &ledger)?;
         let env = |n: usize| envs.get(n % envs.len()).cloned();
@@ -162,7 +167,8 @@ fn reserve(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Vec<Env>> {
     let wanted = settings.memory_budget.saturating_mul(2).max(1 << 30);
     let pools = wanted.div_ceil(POOL_BYTES_MAX).min(settings.partitions.into());
     let reserve_bytes = (wanted / pools).min(POOL_BYTES_MAX);
-    let config = PoolConfig { reserve_bytes, huge_pages: settings.huge_pages, ..PoolConfig::default() };
+    let config =
+        PoolConfig { reserve_bytes, huge_pages: settings.huge_pages, ..PoolConfig::default() };
     let pool = || {
         let pool = Pool::new(&config, Arc::clone(ledger));
         let pool = pool.map_err(|e| Error::with(Kind::OutOfMemory, e.to_string()))?;

@@ -106,7 +106,8 @@ impl TestBackup {
     pub(crate) fn attach(self: &Arc<Self>, shared: &Arc<Shared>) {
         let replica = |n| Mutex::new(Partition::new(partition_at(n), shared.env.clone()));
         let replicas = (0..shared.cells().len()).map(replica).collect();
-        if self.primary.set(Arc::downgrade(shared)).is_err() || self.replicas.set(replicas).is_err() {
+        if self.primary.set(Arc::downgrade(shared)).is_err() || self.replicas.set(replicas).is_err()
+        {
             return tracing::error!("a test backup serves one member only");
         }
         shared.links.begin();
@@ -164,7 +165,8 @@ impl TestBackup {
                 return Some(have);
             }
             while let Err(error) = replica.replicate(&records, committed) {
-                let known = error.kind() == Kind::UnknownStructure && declare_all(shared, &mut replica);
+                let known =
+                    error.kind() == Kind::UnknownStructure && declare_all(shared, &mut replica);
                 if !known {
                     tracing::error!(%error, %partition, "the test backup cannot go on");
                     return None;

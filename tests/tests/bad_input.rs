@@ -14,8 +14,12 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 fn hello(cluster: &str) -> Vec<u8> {
-    let hello =
-        Hello { cluster: cluster.into(), kind: PeerKind::Client, name: "raw".into(), session: None };
+    let hello = Hello {
+        cluster: cluster.into(),
+        kind: PeerKind::Client,
+        name: "raw".into(),
+        session: None,
+    };
     let mut bytes = Vec::new();
     hello::encode(&hello, &mut bytes).unwrap();
     bytes
@@ -65,7 +69,8 @@ async fn garbage_other_versions_and_other_clusters_are_refused_with_a_reason() {
     huge.extend_from_slice(&[1, 0, 0, 0]);
     huge.extend_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(refusal(&exchange(&member, &huge, never)), Kind::TooLarge);
-    let error = Client::builder().address(member.address().to_string()).cluster("other").connect().await;
+    let error =
+        Client::builder().address(member.address().to_string()).cluster("other").connect().await;
     assert_eq!(error.unwrap_err().kind(), Kind::WrongCluster);
     let status = member.status();
     assert_eq!(status.totals.offenders, 8, "{status}");
@@ -114,16 +119,27 @@ async fn requests_that_make_no_sense_are_answered_with_an_error_and_change_nothi
     member.map::<u64, u64>("m").set(&1, &1).await.unwrap();
     member.queue::<u64>("q").offer(&1).await.unwrap();
     let no = |kind| vec![(kind, Applied::No)];
-    assert_eq!(errors(&member, &frame(200, 0, 0, b""), 1), no(Kind::Malformed), "unknown operation");
+    assert_eq!(
+        errors(&member, &frame(200, 0, 0, b""), 1),
+        no(Kind::Malformed),
+        "unknown operation"
+    );
     assert_eq!(errors(&member, &frame(1, 0, 0, b"short"), 1), no(Kind::Malformed), "half a key");
     assert_eq!(errors(&member, &frame(15, 0, 0, b"x"), 1), no(Kind::Malformed), "surplus bytes");
     assert_eq!(errors(&member, &frame(15, 9999, 0, b""), 1), no(Kind::Malformed), "partition");
     assert_eq!(errors(&member, &frame(15, 0, 77, b""), 1), no(Kind::UnknownStructure));
-    assert_eq!(errors(&member, &frame(33, 0, 0, b""), 1), no(Kind::WrongStructure), "poll of a map");
+    assert_eq!(
+        errors(&member, &frame(33, 0, 0, b""), 1),
+        no(Kind::WrongStructure),
+        "poll of a map"
+    );
     let mut key = 8u32.to_le_bytes().to_vec();
     key.extend_from_slice(&[0; 12]);
     let elsewhere: Vec<_> = (0..271u16)
-        .filter(|p| errors(&member, &frame(5, *p, 0, &[&key[..], &[0; 9]].concat()), 1) == no(Kind::Malformed))
+        .filter(|p| {
+            errors(&member, &frame(5, *p, 0, &[&key[..], &[0; 9]].concat()), 1)
+                == no(Kind::Malformed)
+        })
         .take(3)
         .collect();
     assert_eq!(elsewhere.len(), 3, "a key in a partition that is not its own");
@@ -135,11 +151,18 @@ async fn a_broken_frame_ends_its_connection_and_no_other() {
     let other = client(&member).await;
     let map = other.map::<u64, u64>("m");
     map.set(&1, &1).await.unwrap();
-    for bad in [u32::MAX.to_le_bytes().to_vec(), vec![1, 0, 0, 0, 250], vec![2, 0, 0, 0, 1, 1], vec![1, 0, 0, 0, 3]] {
+    for bad in [
+        u32::MAX.to_le_bytes().to_vec(),
+        vec![1, 0, 0, 0, 250],
+        vec![2, 0, 0, 0, 1, 1],
+        vec![1, 0, 0, 0, 3],
+    ] {
         let mut bytes = hello("dev");
         bytes.extend_from_slice(&bad);
         let answer = exchange(&member, &bytes, |_| false);
-        assert!(matches!(hello::decode::<Answer>(&answer), Ok(Some((Answer::Welcome(_), used))) if used == answer.len()));
+        assert!(
+            matches!(hello::decode::<Answer>(&answer), Ok(Some((Answer::Welcome(_), used))) if used == answer.len())
+        );
     }
     assert_eq!(map.get(&1).await.unwrap(), Some(1));
 }
@@ -172,7 +195,11 @@ async fn limits_and_types_are_told_before_anything_is_applied() {
         assert_eq!((too_large.kind(), too_large.applied()), (Kind::TooLarge, Applied::No));
     }
     let too_large = client.map::<u64, Vec<u8>>("v").set(&1, &vec![0; 300 << 10]).await.unwrap_err();
-    assert_eq!((too_large.kind(), too_large.applied()), (Kind::TooLarge, Applied::No), "{too_large}");
+    assert_eq!(
+        (too_large.kind(), too_large.applied()),
+        (Kind::TooLarge, Applied::No),
+        "{too_large}"
+    );
     assert!(too_large.to_string().contains("limits.frame-bytes-max"), "{too_large}");
 
     let full = client.map::<u64, Vec<u8>>("full");
@@ -201,10 +228,12 @@ async fn impossible_settings_and_a_busy_port_are_refused() {
     let busy = Member::builder().bind(member.address()).start().await.unwrap_err();
     assert_eq!(busy.kind(), Kind::Io);
     assert!(busy.to_string().contains("in use"), "{busy}");
-    let wrong = Member::builder().set("cluster.partitions", 0).set("memry.budget", "1GiB").start().await;
+    let wrong =
+        Member::builder().set("cluster.partitions", 0).set("memry.budget", "1GiB").start().await;
     let text = wrong.unwrap_err().to_string();
     assert!(text.contains("cluster.partitions") && text.contains("memory.budget"), "{text}");
-    let nobody = Client::builder().address("127.0.0.1:1").connect_timeout(Duration::from_millis(200));
+    let nobody =
+        Client::builder().address("127.0.0.1:1").connect_timeout(Duration::from_millis(200));
     assert_eq!(nobody.connect().await.unwrap_err().kind(), Kind::Timeout);
     let bad = Client::builder().address("nonsense").connect().await.unwrap_err();
     assert_eq!(bad.kind(), Kind::Invalid);
@@ -212,7 +241,8 @@ async fn impossible_settings_and_a_busy_port_are_refused() {
 
 #[tokio::test]
 async fn a_slow_subscriber_is_told_what_it_missed_and_holds_nobody_up() {
-    let member = Member::builder().set("limits.subscriber-bytes-max", "64KiB").start().await.unwrap();
+    let member =
+        Member::builder().set("limits.subscriber-bytes-max", "64KiB").start().await.unwrap();
     let client = client(&member).await;
     let topic = member.topic::<Vec<u8>>("t");
     let mut near = member.topic::<Vec<u8>>("t").subscribe_with(10).await.unwrap();

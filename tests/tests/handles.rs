@@ -37,7 +37,8 @@ async fn maps(grid: &Grid, name: &str) {
     let values = map.get_all(&keys).await.unwrap();
     let expected: Vec<Option<u64>> = keys.iter().map(|key| many.get(key).copied()).collect();
     assert_eq!(values, expected);
-    let entries: BTreeMap<String, u64> = map.entries().page_entries(7).all().await.unwrap().into_iter().collect();
+    let entries: BTreeMap<String, u64> =
+        map.entries().page_entries(7).all().await.unwrap().into_iter().collect();
     let mut all = many.clone();
     all.insert("a".into(), 7);
     assert_eq!(entries, all);

@@ -24,7 +24,11 @@ async fn lost_answers_neither_lose_nor_double_an_operation() {
     for n in 0..ITEMS {
         assert!(queue.offer(&n).await.unwrap());
         let old = map.put(&(n % 7), &n).await.unwrap();
-        assert_eq!(old, n.checked_sub(7), "an answer that was lost is the same when it is repeated");
+        assert_eq!(
+            old,
+            n.checked_sub(7),
+            "an answer that was lost is the same when it is repeated"
+        );
     }
     for n in 0..ITEMS {
         assert_eq!(queue.poll().await.unwrap(), Some(n), "after {} cuts", proxy.cuts());

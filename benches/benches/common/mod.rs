@@ -1,51 +1,11 @@
-//! What the benchmarks share: keys, random numbers, medians, memory of this process.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+//! What the benchmarks share: flags, medians, memory of this process.
+#![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used, clippy::expect_used)]
 
+pub use grid_node::bench::keys::{Random, key};
 use std::time::Instant;
 
 /// Bytes of every value.
 pub const VALUE_BYTES: usize = 100;
-
-/// Key number `n` as `key:%012d`. Two words, so that a reader of words does not stall on bytes
-/// that are still being stored.
-#[inline]
-pub fn key(n: u64) -> [u8; 16] {
-    let (high, low) = (n / 100_000_000, n % 100_000_000);
-    let head = u64::from(u32::from_le_bytes(*b"key:")) | (digits(high) >> 32) << 32;
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&head.to_le_bytes());
-    key[8..].copy_from_slice(&digits(low).to_le_bytes());
-    key
-}
-
-/// The eight decimal digits of `n`, the first in the lowest byte.
-#[inline]
-fn digits(n: u64) -> u64 {
-    let fours = n / 10_000 | (n % 10_000) << 32;
-    let high = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
-    let twos = ((fours - 100 * high) << 16) + high;
-    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
-    (tens + ((twos - 10 * tens) << 8)) + 0x3030_3030_3030_3030
-}
-
-/// A xorshift generator.
-pub struct Random(u64);
-
-impl Random {
-    /// One stream of numbers per seed.
-    pub fn new(seed: u64) -> Self {
-        Random((seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    /// A number below `end`.
-    #[inline]
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((u128::from(self.0) * u128::from(end)) >> 64) as u64
-    }
-}
 
 /// The middle one.
 pub fn median(values: &[f64]) -> f64 {

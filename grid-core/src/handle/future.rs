@@ -69,9 +69,15 @@ impl<T> OpFuture<T> {
             && let Poll::Ready(id) = waiting.id.as_mut().poll(cx)
         {
             let Operation { code, partition, body, timeout, decode } = &waiting.operation;
-            let start = |id| waiting.named.start_known(id, *code, *partition, body, *timeout, *decode);
+            let start =
+                |id| waiting.named.start_known(id, *code, *partition, body, *timeout, *decode);
             *self = id.map_or_else(|error| OpFuture::ready(Err(error)), start);
         }
+    }
+
+    /// Whether the operation was refused because the id of its structure is of another life.
+    pub(super) fn met_another_life(&self) -> bool {
+        matches!(&self.0, State::Ready(Some(Err(error))) if error.kind() == Kind::UnknownStructure)
     }
 
     /// Whether the outcome is known already, so that awaiting it will not wait.
@@ -89,7 +95,8 @@ impl<T> Future for OpFuture<T> {
         loop {
             match &mut self.0 {
                 State::Ready(result) => {
-                    let spent = || Err(Error::with(Kind::Invalid, "the operation was awaited twice"));
+                    let spent =
+                        || Err(Error::with(Kind::Invalid, "the operation was awaited twice"));
                     return Poll::Ready(result.take().unwrap_or_else(spent));
                 }
                 State::Waiting { invoke, token, decode } => {

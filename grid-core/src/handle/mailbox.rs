@@ -72,7 +72,9 @@ impl Mailbox {
                 RawEvent::Gap { missed } => missed,
             };
             match state.events.back_mut() {
-                Some(RawEvent::Gap { missed }) => *missed = missed.zip(lost).map(|(a, b): (u64, u64)| a.saturating_add(b)),
+                Some(RawEvent::Gap { missed }) => {
+                    *missed = missed.zip(lost).map(|(a, b): (u64, u64)| a.saturating_add(b))
+                }
                 _ => state.events.push_back(RawEvent::Gap { missed: lost }),
             }
         }

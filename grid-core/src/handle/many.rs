@@ -61,7 +61,10 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
     ///
     /// # Errors
     /// The first that a partition returned.
-    pub async fn get_all<'q, Q>(&self, keys: impl IntoIterator<Item = &'q Q>) -> Result<Vec<Option<V>>>
+    pub async fn get_all<'q, Q>(
+        &self,
+        keys: impl IntoIterator<Item = &'q Q>,
+    ) -> Result<Vec<Option<V>>>
     where
         Q: KeyOf<K> + ?Sized + 'q,
     {
@@ -80,8 +83,13 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
             .into_iter()
             .map(|(partition, group)| {
                 let body = keys_body(group.keys.len(), &group.encoded);
-                let future =
-                    self.named.start(OpCode::MapGetAll, partition, Ok(body), None, values_answer::<V>);
+                let future = self.named.start(
+                    OpCode::MapGetAll,
+                    partition,
+                    Ok(body),
+                    None,
+                    values_answer::<V>,
+                );
                 (group.keys, future)
             })
             .collect();
@@ -101,7 +109,10 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
     /// # Errors
     /// The first that a partition returned. [`Error::applied`] speaks of all partitions: it is `No` only
     /// if no partition has written anything.
-    pub async fn put_all<'q, Q, W>(&self, entries: impl IntoIterator<Item = (&'q Q, &'q W)>) -> Result<()>
+    pub async fn put_all<'q, Q, W>(
+        &self,
+        entries: impl IntoIterator<Item = (&'q Q, &'q W)>,
+    ) -> Result<()>
     where
         Q: KeyOf<K> + ?Sized + 'q,
         W: ValueOf<V> + ?Sized + 'q,
@@ -109,7 +120,8 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
         let groups = {
             let mut groups = Groups::default();
             for (at, (key, value)) in entries.into_iter().enumerate() {
-                groups.add(at, key, self.named.invoke.partitions(), |out| encode_value(value, out))?;
+                groups
+                    .add(at, key, self.named.invoke.partitions(), |out| encode_value(value, out))?;
             }
             groups
         };
@@ -170,7 +182,11 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
         Ok(())
     }
 
-    async fn on_all<T>(&self, code: OpCode, decode: fn(&[u8]) -> Result<T>) -> Result<Vec<OpFuture<T>>> {
+    async fn on_all<T>(
+        &self,
+        code: OpCode,
+        decode: fn(&[u8]) -> Result<T>,
+    ) -> Result<Vec<OpFuture<T>>> {
         self.named.known().await?;
         let start = |n| self.named.start(code, PartitionId(n), Ok(Vec::new()), None, decode);
         Ok((0..self.named.invoke.partitions()).map(start).collect())
@@ -184,7 +200,12 @@ fn values_answer<V: Decode>(answer: &[u8]) -> Result<Vec<Option<V>>> {
         values.push(match r.u8()? {
             0 => None,
             1 => Some(V::decode(r.value()?)?),
-            _ => return Err(Error::with(Kind::Malformed, "an answer that is neither value nor none")),
+            _ => {
+                return Err(Error::with(
+                    Kind::Malformed,
+                    "an answer that is neither value nor none",
+                ));
+            }
         });
     }
     Ok(values)

@@ -45,18 +45,28 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
     }
 
     #[inline]
-    fn on_key<Q: KeyOf<K> + ?Sized, T>(&self, code: OpCode, key: &Q, decode: fn(&[u8]) -> Result<T>) -> Read<'_, T> {
+    fn on_key<Q: KeyOf<K> + ?Sized, T>(
+        &self,
+        code: OpCode,
+        key: &Q,
+        decode: fn(&[u8]) -> Result<T>,
+    ) -> Read<'_, T> {
         Read::new(&self.named, code, keyed(self.named.invoke.partitions(), key, |_| Ok(())), decode)
     }
 
     #[inline]
-    fn with_value<Q, W, T>(&self, code: OpCode, key: &Q, value: &W, decode: fn(&[u8]) -> Result<T>) -> Read<'_, T>
+    fn with_value<Q, W, T>(
+        &self,
+        code: OpCode,
+        key: &Q,
+        value: &W,
+        decode: fn(&[u8]) -> Result<T>,
+    ) -> Read<'_, T>
     where
         Q: KeyOf<K> + ?Sized,
         W: Encode + ?Sized,
     {
-        let operands =
-            keyed(self.named.invoke.partitions(), key, |body| encode_value(value, body));
+        let operands = keyed(self.named.invoke.partitions(), key, |body| encode_value(value, body));
         Read::new(&self.named, code, operands, decode)
     }
 
@@ -78,12 +88,20 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
 
     /// Writes a value.
     #[inline]
-    pub fn set<Q: KeyOf<K> + ?Sized, W: ValueOf<V> + ?Sized>(&self, key: &Q, value: &W) -> Write<'_, ()> {
+    pub fn set<Q: KeyOf<K> + ?Sized, W: ValueOf<V> + ?Sized>(
+        &self,
+        key: &Q,
+        value: &W,
+    ) -> Write<'_, ()> {
         Write::new(self.with_value(OpCode::MapSet, key, value, unit))
     }
 
     /// Writes a value and returns the old one.
-    pub fn put<Q: KeyOf<K> + ?Sized, W: ValueOf<V> + ?Sized>(&self, key: &Q, value: &W) -> Write<'_, Option<V>> {
+    pub fn put<Q: KeyOf<K> + ?Sized, W: ValueOf<V> + ?Sized>(
+        &self,
+        key: &Q,
+        value: &W,
+    ) -> Write<'_, Option<V>> {
         Write::new(self.with_value(OpCode::MapPut, key, value, option::<V>))
     }
 
@@ -98,7 +116,11 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
 
     /// Writes a value if the key has one, and returns that. The entry's life begins anew, as the map is
     /// configured.
-    pub fn replace<Q: KeyOf<K> + ?Sized, W: ValueOf<V> + ?Sized>(&self, key: &Q, value: &W) -> Read<'_, Option<V>> {
+    pub fn replace<Q: KeyOf<K> + ?Sized, W: ValueOf<V> + ?Sized>(
+        &self,
+        key: &Q,
+        value: &W,
+    ) -> Read<'_, Option<V>> {
         self.with_value(OpCode::MapReplace, key, value, option::<V>)
     }
 
@@ -121,7 +143,11 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
     }
 
     /// Removes an entry if its value has the same bytes as `expected`. Returns whether it did.
-    pub fn remove_if_same<Q: KeyOf<K> + ?Sized, W: ValueOf<V> + ?Sized>(&self, key: &Q, expected: &W) -> Read<'_, bool> {
+    pub fn remove_if_same<Q: KeyOf<K> + ?Sized, W: ValueOf<V> + ?Sized>(
+        &self,
+        key: &Q,
+        expected: &W,
+    ) -> Read<'_, bool> {
         self.with_value(OpCode::MapRemoveIfSame, key, expected, boolean)
     }
 

@@ -1,8 +1,8 @@
 //! A structure by name: its id, once known, and how to start an operation on it.
 
+use super::buffers;
 use super::future::{Decode, OpFuture, Operation};
 use super::invoke::{BoxFuture, Call, Invoke, Started};
-use super::buffers;
 use crate::control::{StructureKind, check_name};
 use crate::error::{Error, Result};
 use crate::ids::{PartitionId, StructureId};
@@ -99,6 +99,10 @@ impl Named {
             return OpFuture::declaring(Arc::clone(self), operation);
         };
         let future = self.start_known(agreed, code, partition, &body, timeout, decode);
+        if future.met_another_life() && self.id().is_none() {
+            let operation = Operation { code, partition, body, timeout, decode };
+            return OpFuture::declaring(Arc::clone(self), operation);
+        }
         buffers::give(body);
         future
     }
@@ -135,6 +139,9 @@ impl Named {
 
 impl std::fmt::Debug for Named {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Named").field("kind", &self.kind).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Named")
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }

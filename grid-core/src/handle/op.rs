@@ -110,7 +110,11 @@ pub(super) fn millis(duration: Duration) -> u64 {
 
 /// Appends a key; returns its partition.
 #[inline]
-pub(super) fn encode_key<Q: Key + ?Sized>(key: &Q, partitions: u16, out: &mut Vec<u8>) -> Result<PartitionId> {
+pub(super) fn encode_key<Q: Key + ?Sized>(
+    key: &Q,
+    partitions: u16,
+    out: &mut Vec<u8>,
+) -> Result<PartitionId> {
     const AFFINITY_BIT: u32 = 1 << 31;
     let affinity = key.affinity();
     let at = out.len();

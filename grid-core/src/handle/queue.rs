@@ -1,7 +1,7 @@
 //! Queues.
 
 use super::buffers;
-use super::map::{boolean, count, option, unit, ValueOf};
+use super::map::{ValueOf, boolean, count, option, unit};
 use super::named::Named;
 use super::op::{Read, encode_value};
 use crate::data::GridData;
@@ -30,7 +30,12 @@ impl<T: GridData> Queue<T> {
         self.named.name()
     }
 
-    fn op<A>(&self, code: OpCode, body: Result<Vec<u8>>, decode: fn(&[u8]) -> Result<A>) -> Read<'_, A> {
+    fn op<A>(
+        &self,
+        code: OpCode,
+        body: Result<Vec<u8>>,
+        decode: fn(&[u8]) -> Result<A>,
+    ) -> Read<'_, A> {
         let partition: PartitionId = self.named.partition;
         Read::new(&self.named, code, body.map(|body| (partition, body)), decode)
     }

@@ -66,7 +66,9 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
 
     /// All entries.
     pub fn entries(&self) -> Scan<K, V, (K, V)> {
-        self.scan(Part::Entries, |answer| page(answer, |r| Ok((key::<K>(r)?, V::decode(r.value()?)?))))
+        self.scan(Part::Entries, |answer| {
+            page(answer, |r| Ok((key::<K>(r)?, V::decode(r.value()?)?)))
+        })
     }
 }
 
@@ -167,6 +169,9 @@ impl<K, V, T> Unpin for Scan<K, V, T> {}
 
 impl<K, V, T> std::fmt::Debug for Scan<K, V, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scan").field("map", &self.map).field("partition", &self.partition).finish_non_exhaustive()
+        f.debug_struct("Scan")
+            .field("map", &self.map)
+            .field("partition", &self.partition)
+            .finish_non_exhaustive()
     }
 }

@@ -86,7 +86,8 @@ impl<T: GridData> Topic<T> {
             None => self.named.declare().await?,
         };
         let invoke = &self.named.invoke;
-        let mailbox = invoke.subscribe(agreed.structure, self.named.partition, items_max.max(1)).await?;
+        let mailbox =
+            invoke.subscribe(agreed.structure, self.named.partition, items_max.max(1)).await?;
         Ok(Subscription { mailbox, types: PhantomData })
     }
 }

@@ -197,7 +197,11 @@ mod tests {
         assert!(sessions.bytes > 0 && ledger.used() >= sessions.bytes as u64);
         sessions.expire(SessionId(1));
         assert_eq!((sessions.bytes, ledger.used()), (0, 0));
-        assert_eq!(sessions.look(stamp(5, 3)), Look::New, "the partition knows nothing of an expired session");
+        assert_eq!(
+            sessions.look(stamp(5, 3)),
+            Look::New,
+            "the partition knows nothing of an expired session"
+        );
     }
 
     #[test]
@@ -210,6 +214,10 @@ mod tests {
         }
         assert_eq!(sessions.look(stamp(5, 1)), Look::Full);
         assert_eq!(sessions.look(Stamp { session: SessionId(2), ..stamp(5, 1) }), Look::New);
-        assert_eq!(sessions.look(stamp(5, 2)), Look::New, "it has received one answer: there is room again");
+        assert_eq!(
+            sessions.look(stamp(5, 2)),
+            Look::New,
+            "it has received one answer: there is room again"
+        );
     }
 }

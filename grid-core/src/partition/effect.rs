@@ -70,13 +70,21 @@ impl<'a> Effect<'a> {
 
     /// Whether it takes something away that was there.
     pub(crate) fn removes(&self) -> bool {
-        matches!(self, Effect::MapRemove(..) | Effect::MapClear(_) | Effect::QueueTake(_) | Effect::QueueClear(_))
+        matches!(
+            self,
+            Effect::MapRemove(..)
+                | Effect::MapClear(_)
+                | Effect::QueueTake(_)
+                | Effect::QueueClear(_)
+        )
     }
 
     /// The kind of that structure.
     pub(crate) fn kind(&self) -> StructureKind {
         match self {
-            Effect::QueueAdd(..) | Effect::QueueTake(_) | Effect::QueueClear(_) => StructureKind::Queue,
+            Effect::QueueAdd(..) | Effect::QueueTake(_) | Effect::QueueClear(_) => {
+                StructureKind::Queue
+            }
             Effect::TopicPublish(..) => StructureKind::Topic,
             _ => StructureKind::Map,
         }
@@ -88,9 +96,9 @@ impl<'a> Effect<'a> {
         FIXED
             + match self {
                 Effect::MapSet(_, key, value, _) => key.blob.payload.len() + value.payload.len(),
-                Effect::MapRemove(_, key, _) | Effect::MapTouch(_, key) | Effect::MapExpiry(_, key, _) => {
-                    key.blob.payload.len()
-                }
+                Effect::MapRemove(_, key, _)
+                | Effect::MapTouch(_, key)
+                | Effect::MapExpiry(_, key, _) => key.blob.payload.len(),
                 Effect::QueueAdd(_, item) | Effect::TopicPublish(_, item) => item.payload.len(),
                 Effect::MapClear(_)
                 | Effect::QueueTake(_)
@@ -157,7 +165,11 @@ impl<'a> Effect<'a> {
                 let max_idle_ms = option(r)?.map(|idle| u32::try_from(idle).unwrap_or(u32::MAX));
                 Effect::MapSet(s, key, value, Lifespan { expires_at, max_idle_ms })
             }
-            2 => Effect::MapRemove(s, r.key()?, if r.u8()? == 0 { Why::Removed } else { Why::Expired }),
+            2 => Effect::MapRemove(
+                s,
+                r.key()?,
+                if r.u8()? == 0 { Why::Removed } else { Why::Expired },
+            ),
             3 => Effect::MapTouch(s, r.key()?),
             4 => Effect::MapExpiry(s, r.key()?, option(r)?),
             5 => Effect::MapClear(s),

@@ -115,7 +115,10 @@ impl Log {
             return Ok(());
         }
         if self.committed < self.seq {
-            let text = format!("operations after {} were never committed: copy the partition", self.committed);
+            let text = format!(
+                "operations after {} were never committed: copy the partition",
+                self.committed
+            );
             return Err(Error::with(Kind::Lost, text));
         }
         if self.ring.last() != self.seq {
@@ -149,7 +152,8 @@ impl<'a> Record<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self> {
         let mut r = Reader::new(bytes);
         let (term, seq, time) = (Term(r.u64()?), Seq(r.u64()?), Millis(r.u64()?));
-        let (session, request, floor) = (SessionId(r.u64()?), RequestId(r.u64()?), RequestId(r.u64()?));
+        let (session, request, floor) =
+            (SessionId(r.u64()?), RequestId(r.u64()?), RequestId(r.u64()?));
         let stamp = (session.0 != 0).then_some(Stamp { session, request, floor });
         let (effects, answer_len) = (r.u32()?, r.u32()? as usize);
         Ok(Record { term, seq, time, stamp, effects, rest: r, answer_len })
@@ -185,8 +189,14 @@ impl Partition {
 
     /// Numbers and applies an operation of one effect; its answer is in `turn.reply` already.
     #[inline]
-    pub(super) fn write(&mut self, turn: &mut Turn<'_>, effect: &Effect<'_>, growth: usize) -> Step {
-        let answer = if turn.stamp.is_some() && !effect.removes() { turn.answer().len() } else { 0 };
+    pub(super) fn write(
+        &mut self,
+        turn: &mut Turn<'_>,
+        effect: &Effect<'_>,
+        growth: usize,
+    ) -> Step {
+        let answer =
+            if turn.stamp.is_some() && !effect.removes() { turn.answer().len() } else { 0 };
         let growth = if answer > ANSWER_BYTES_FREE { growth + answer } else { growth };
         self.admit(growth, HEADER_BYTES + effect.bytes_max() + turn.answer().len())?;
         self.begin(turn);
@@ -260,8 +270,9 @@ impl Partition {
         self.log.seq = seq;
         if self.log.replicated() {
             let answer = if turn.stamp.is_some() { turn.answer() } else { &[] };
-            let (session, request, floor) =
-                turn.stamp.map_or((0, 0, 0), |stamp| (stamp.session.0, stamp.request.0, stamp.floor.0));
+            let (session, request, floor) = turn
+                .stamp
+                .map_or((0, 0, 0), |stamp| (stamp.session.0, stamp.request.0, stamp.floor.0));
             let counts = u64::from(effects) | (answer.len() as u64) << 32; // a frame is far below 4 GiB
             let header = [self.log.term.0, seq.0, self.log.time.0, session, request, floor, counts];
             let start = self.log.ring.last_end();
@@ -323,7 +334,12 @@ impl Partition {
                 (Some(Some(Container::Map(_))), kind) => kind == StructureKind::Map,
                 (Some(Some(Container::Queue(_))), kind) => kind == StructureKind::Queue,
                 (Some(Some(Container::Topic(_))), kind) => kind == StructureKind::Topic,
-                _ => return Err(Error::with(Kind::UnknownStructure, format!("structure {structure}"))),
+                _ => {
+                    return Err(Error::with(
+                        Kind::UnknownStructure,
+                        format!("structure {structure}"),
+                    ));
+                }
             };
             if !fits {
                 let text = format!("structure {structure} is no {}", effect.kind());
@@ -336,7 +352,10 @@ impl Partition {
 
     fn replicate_one(&mut self, mut record: Record<'_>, frame: &[u8]) -> Result<()> {
         if record.term < self.log.term {
-            return Err(Error::with(Kind::NotServing, format!("a record of the old term {}", record.term)));
+            return Err(Error::with(
+                Kind::NotServing,
+                format!("a record of the old term {}", record.term),
+            ));
         }
         if record.seq <= self.log.seq {
             return Ok(());
@@ -374,14 +393,14 @@ impl Partition {
         let time = self.log.time;
         match (self.containers.get_mut(structure.0 as usize), effect) {
             (Some(Some(Container::Map(map))), effect) => {
-                if let Some(hash) = map.apply(&self.env, seq, time, self.log.replicated(), effect)? {
+                if let Some(hash) =
+                    map.apply(&self.env, seq, time, self.log.replicated(), effect)?
+                {
                     self.log.dig(seq, structure, hash);
                 }
                 Ok(())
             }
-            (Some(Some(Container::Queue(queue))), effect) => {
-                queue.apply(seq, effect)
-            }
+            (Some(Some(Container::Queue(queue))), effect) => queue.apply(seq, effect),
             (Some(Some(Container::Topic(topic))), Effect::TopicPublish(_, item)) => {
                 if topic.has_subscribers() {
                     self.published.push(seq, structure, *item);

@@ -82,7 +82,9 @@ impl MapPart {
 
     #[inline]
     fn find(&self, hash: u64, key: Blob<'_>, now: impl FnOnce() -> Millis) -> Found<'_> {
-        let Some(entry) = self.store.get(hash, raw(key)) else { return Found::Missing(self.cleared) };
+        let Some(entry) = self.store.get(hash, raw(key)) else {
+            return Found::Missing(self.cleared);
+        };
         if entry.is_tombstone() {
             return Found::Missing(Seq(entry.seq()).max(self.cleared));
         }
@@ -167,7 +169,8 @@ impl MapPart {
             Effect::MapExpiry(_, key, expires_at) => {
                 let hash = hash64(key.blob.payload, env.seed);
                 let entry = self.store.get(hash, raw(key.blob));
-                let idle = entry.and_then(|e| e.idle()).map(|idle| Idle { last_ms: time.0, ..idle });
+                let idle =
+                    entry.and_then(|e| e.idle()).map(|idle| Idle { last_ms: time.0, ..idle });
                 self.forget_due(hash, key.blob);
                 let set = self.store.set_expiry(hash, raw(key.blob), seq.0, expires_at, idle);
                 self.remember_due(hash, key.blob);
@@ -315,16 +318,36 @@ impl Partition {
     }
 
     #[inline]
-    pub(super) fn map_get(&mut self, turn: &mut Turn<'_>, s: StructureId, hash: u64, key: KeyRef<'_>) -> Step {
-        self.map_read(turn, s, hash, key, |reply, entry| answer_value(reply, entry.map(|e| typed(e.value()))))
+    pub(super) fn map_get(
+        &mut self,
+        turn: &mut Turn<'_>,
+        s: StructureId,
+        hash: u64,
+        key: KeyRef<'_>,
+    ) -> Step {
+        self.map_read(turn, s, hash, key, |reply, entry| {
+            answer_value(reply, entry.map(|e| typed(e.value())))
+        })
     }
 
-    pub(super) fn map_contains(&mut self, turn: &mut Turn<'_>, s: StructureId, hash: u64, key: KeyRef<'_>) -> Step {
+    pub(super) fn map_contains(
+        &mut self,
+        turn: &mut Turn<'_>,
+        s: StructureId,
+        hash: u64,
+        key: KeyRef<'_>,
+    ) -> Step {
         self.map_read(turn, s, hash, key, |reply, entry| reply.push(u8::from(entry.is_some())))
     }
 
     /// Answer: 0, or 1, version, expiry (0: never), tag, payload.
-    pub(super) fn map_view(&mut self, turn: &mut Turn<'_>, s: StructureId, hash: u64, key: KeyRef<'_>) -> Step {
+    pub(super) fn map_view(
+        &mut self,
+        turn: &mut Turn<'_>,
+        s: StructureId,
+        hash: u64,
+        key: KeyRef<'_>,
+    ) -> Step {
         self.map_read(turn, s, hash, key, |reply, entry| {
             let Some(entry) = entry else { return reply.push(0) };
             reply.push(1);
@@ -337,7 +360,12 @@ impl Partition {
     }
 
     /// Answers of all keys, each 0 or 1 and the value.
-    pub(super) fn map_get_all(&mut self, turn: &mut Turn<'_>, s: StructureId, keys: Keys<'_>) -> Step {
+    pub(super) fn map_get_all(
+        &mut self,
+        turn: &mut Turn<'_>,
+        s: StructureId,
+        keys: Keys<'_>,
+    ) -> Step {
         let mut gate = Seq(0);
         for key in keys.iter() {
             let hash = hash64(key.blob.payload, self.env.seed);
@@ -385,7 +413,13 @@ impl Partition {
 
     /// Answers with the live value of a key, without counting as an access. Returns the gate and
     /// whether there is a value.
-    fn map_old(&mut self, turn: &mut Turn<'_>, s: StructureId, hash: u64, key: KeyRef<'_>) -> Step<(Seq, bool)> {
+    fn map_old(
+        &mut self,
+        turn: &mut Turn<'_>,
+        s: StructureId,
+        hash: u64,
+        key: KeyRef<'_>,
+    ) -> Step<(Seq, bool)> {
         let map = map_in(&self.containers, s)?;
         let log = &mut self.log;
         Ok(match map.find(hash, key.blob, || log.now(turn.clock)) {
@@ -471,9 +505,19 @@ impl Partition {
         if same { self.map_write(turn, s, hash, key, value, Life::default()) } else { Ok(gate) }
     }
 
-    pub(super) fn map_remove(&mut self, turn: &mut Turn<'_>, s: StructureId, hash: u64, key: KeyRef<'_>) -> Step {
+    pub(super) fn map_remove(
+        &mut self,
+        turn: &mut Turn<'_>,
+        s: StructureId,
+        hash: u64,
+        key: KeyRef<'_>,
+    ) -> Step {
         let (gate, present) = self.map_old(turn, s, hash, key)?;
-        if present { self.write(turn, &Effect::MapRemove(s, key, Why::Removed), 0) } else { Ok(gate) }
+        if present {
+            self.write(turn, &Effect::MapRemove(s, key, Why::Removed), 0)
+        } else {
+            Ok(gate)
+        }
     }
 
     pub(super) fn map_remove_if_same(
@@ -488,10 +532,20 @@ impl Partition {
         if same { self.write(turn, &Effect::MapRemove(s, key, Why::Removed), 0) } else { Ok(gate) }
     }
 
-    pub(super) fn map_delete(&mut self, turn: &mut Turn<'_>, s: StructureId, hash: u64, key: KeyRef<'_>) -> Step {
+    pub(super) fn map_delete(
+        &mut self,
+        turn: &mut Turn<'_>,
+        s: StructureId,
+        hash: u64,
+        key: KeyRef<'_>,
+    ) -> Step {
         let (gate, present) = self.map_old(turn, s, hash, key)?;
         turn.reply.truncate(turn.mark);
-        if present { self.write(turn, &Effect::MapRemove(s, key, Why::Removed), 0) } else { Ok(gate) }
+        if present {
+            self.write(turn, &Effect::MapRemove(s, key, Why::Removed), 0)
+        } else {
+            Ok(gate)
+        }
     }
 
     pub(super) fn map_set_ttl(
@@ -533,6 +587,9 @@ impl Partition {
         if entries.count() == 0 {
             return Ok(Seq(0));
         }
-        self.write_all(turn, entries.iter().map(|(key, value)| Effect::MapSet(s, key, value, lifespan)))
+        self.write_all(
+            turn,
+            entries.iter().map(|(key, value)| Effect::MapSet(s, key, value, lifespan)),
+        )
     }
 }

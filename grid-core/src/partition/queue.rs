@@ -52,7 +52,11 @@ impl QueuePart {
     pub(super) fn digest(&self) -> u64 {
         let mut digest = self.items.len() as u64;
         for item in &self.items {
-            digest = digest.rotate_left(5) ^ xxhash_rust::xxh3::xxh3_64_with_seed(&item.payload, u64::from(item.tag.0.cast_unsigned()));
+            digest = digest.rotate_left(5)
+                ^ xxhash_rust::xxh3::xxh3_64_with_seed(
+                    &item.payload,
+                    u64::from(item.tag.0.cast_unsigned()),
+                );
         }
         digest
     }
@@ -96,7 +100,12 @@ impl Partition {
     }
 
     /// Answer: 1 if the item was added, 0 if the queue is full.
-    pub(super) fn queue_offer(&mut self, turn: &mut Turn<'_>, s: StructureId, item: Blob<'_>) -> Step {
+    pub(super) fn queue_offer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        s: StructureId,
+        item: Blob<'_>,
+    ) -> Step {
         let queue = self.queue(s)?;
         let room = (queue.len() as u64) < queue.items_max;
         turn.reply.push(u8::from(room));

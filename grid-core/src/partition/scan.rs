@@ -39,7 +39,11 @@ impl Partition {
             let blob = crate::data::Blob { tag, payload: &payload };
             self.map_end(clock, s, KeyRef { blob, affinity })?;
         }
-        if map_in(&self.containers, s)?.first_due(now).is_some() { Err(Stop::Again) } else { Ok(()) }
+        if map_in(&self.containers, s)?.first_due(now).is_some() {
+            Err(Stop::Again)
+        } else {
+            Ok(())
+        }
     }
 
     /// Answer: number of entries, `u64`.

@@ -44,7 +44,12 @@ impl Outbox {
 
 impl Partition {
     /// Answer: empty.
-    pub(super) fn topic_publish(&mut self, turn: &mut Turn<'_>, s: StructureId, item: Blob<'_>) -> Step {
+    pub(super) fn topic_publish(
+        &mut self,
+        turn: &mut Turn<'_>,
+        s: StructureId,
+        item: Blob<'_>,
+    ) -> Step {
         match self.containers.get(s.0 as usize) {
             Some(Some(Container::Topic(_))) => self.write(turn, &Effect::TopicPublish(s, item), 0),
             other => Err(not_a("topic", other.is_some_and(Option::is_some), s)),

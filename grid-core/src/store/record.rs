@@ -100,11 +100,6 @@ impl Shape {
     }
 
     #[inline(always)]
-    pub(super) fn flags(self) -> u8 {
-        self.flags
-    }
-
-    #[inline(always)]
     fn key_at(self) -> usize {
         HEADER + options(self.flags)
     }

@@ -19,8 +19,7 @@ impl KeyRef<'_> {
     #[inline]
     #[must_use]
     pub fn partition_hash(&self) -> u32 {
-        self.affinity
-            .unwrap_or_else(|| crate::partitioning::partition_hash(self.blob.payload))
+        self.affinity.unwrap_or_else(|| crate::partitioning::partition_hash(self.blob.payload))
     }
 }
 
@@ -176,7 +175,9 @@ fn over(what: &str, len: usize, max: usize) -> Error {
 #[inline]
 pub fn put_key(out: &mut Vec<u8>, key: KeyRef<'_>) {
     let len = u32_len(key.blob.payload);
-    out.extend_from_slice(&(len | if key.affinity.is_some() { AFFINITY_BIT } else { 0 }).to_le_bytes());
+    out.extend_from_slice(
+        &(len | if key.affinity.is_some() { AFFINITY_BIT } else { 0 }).to_le_bytes(),
+    );
     out.extend_from_slice(&key.blob.tag.0.to_le_bytes());
     if let Some(hash) = key.affinity {
         out.extend_from_slice(&hash.to_le_bytes());

@@ -89,8 +89,14 @@ impl ControlReply {
 ///
 /// # Errors
 /// `Invalid` if the message cannot be encoded.
-pub fn encode<T: Serialize>(kind: FrameKind, call: u64, message: &T, out: &mut Vec<u8>) -> Result<()> {
-    let body = postcard::to_stdvec(message).map_err(|e| Error::with(Kind::Invalid, e.to_string()))?;
+pub fn encode<T: Serialize>(
+    kind: FrameKind,
+    call: u64,
+    message: &T,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let body =
+        postcard::to_stdvec(message).map_err(|e| Error::with(Kind::Invalid, e.to_string()))?;
     let at = begin_frame(out);
     out.push(kind as u8);
     out.extend_from_slice(&call.to_le_bytes());

@@ -71,7 +71,8 @@ pub enum Answer {
 /// # Errors
 /// `Invalid` if the message cannot be encoded.
 pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<()> {
-    let body = postcard::to_stdvec(message).map_err(|e| Error::with(Kind::Invalid, e.to_string()))?;
+    let body =
+        postcard::to_stdvec(message).map_err(|e| Error::with(Kind::Invalid, e.to_string()))?;
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&PROTOCOL_VERSION.to_le_bytes());
     out.extend_from_slice(&[0, 0]);
@@ -99,7 +100,9 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<(T, usize)>> {
     if version != PROTOCOL_VERSION {
         return Err(Error::with(
             Kind::WrongVersion,
-            format!("the other side speaks version {version}, this side version {PROTOCOL_VERSION}"),
+            format!(
+                "the other side speaks version {version}, this side version {PROTOCOL_VERSION}"
+            ),
         ));
     }
     let Some((body, used)) = super::split_frame(rest, HELLO_BYTES_MAX)? else { return Ok(None) };

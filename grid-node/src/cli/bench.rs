@@ -1,19 +1,31 @@
 //! `grid bench`: measures a running cluster.
 
-use super::{Failure, Result};
-use clap::Args;
+use super::{Failure, Result, say};
+use clap::{Args, Subcommand};
+use grid_node::bench::map::{self, MapArgs};
 
-/// Measure a cluster (not there yet)
+/// Measure a running cluster
 #[derive(Debug, Args)]
-#[command(hide = true, disable_help_flag = true)]
+#[command(arg_required_else_help = true)]
 pub(super) struct Bench {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    arguments: Vec<String>,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Gets and sets on a map
+    Map(MapArgs),
 }
 
 impl Bench {
     pub(super) fn run(self) -> Result {
-        let verb = self.arguments.first().map(|verb| format!(" {verb}")).unwrap_or_default();
-        Err(Failure::new(format!("bench{verb}: this version of the binary measures nothing yet")))
+        let What::Map(args) = self.what;
+        let report = map::run(&args)?;
+        if args.json {
+            let json = serde_json::to_string(&report).map_err(|e| Failure::new(e.to_string()))?;
+            return say(&json);
+        }
+        say(&report.to_string())
     }
 }

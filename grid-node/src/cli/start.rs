@@ -38,11 +38,18 @@ impl Start {
         let config = self.layers().build()?;
         logging::start(config.log())?;
         if config.data_dir().is_some() {
-            tracing::warn!("data-dir is set, but nothing is kept in files yet: data is in memory only");
+            tracing::warn!(
+                "data-dir is set, but nothing is kept in files yet: data is in memory only"
+            );
         }
         // Two threads: a shutdown may block, and the second signal must still be heard.
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        runtime.worker_threads(1).thread_name("grid-signals").enable_all().build()?.block_on(serve(config))
+        runtime
+            .worker_threads(1)
+            .thread_name("grid-signals")
+            .enable_all()
+            .build()?
+            .block_on(serve(config))
     }
 
     fn layers(&self) -> Layers {
@@ -73,7 +80,9 @@ async fn serve(config: Config) -> Result {
     let member = Member::builder().config(config).start().await?;
     let http = member.http_address().map_or("off".to_owned(), |http| format!("http://{http}"));
     let (version, id, address) = (env!("CARGO_PKG_VERSION"), member.id(), member.address());
-    say(format_args!("grid {version}: member {id} of cluster '{cluster}' serves {address}, http {http}"))?;
+    say(format_args!(
+        "grid {version}: member {id} of cluster '{cluster}' serves {address}, http {http}"
+    ))?;
     let first = signals.next().await;
     tracing::info!(signal = first, "shutting down");
     tokio::spawn(async move {

@@ -39,7 +39,9 @@ pub(super) fn run(connection: &mut Connection, bytes: &[u8], out: &mut Vec<u8>) 
         let mut rare = None;
         while count < AHEAD {
             let rest = bytes.get(used..).unwrap_or_default();
-            let Some((frame, len)) = split_frame(rest, shared.settings.frame_bytes_max)? else { break };
+            let Some((frame, len)) = split_frame(rest, shared.settings.frame_bytes_max)? else {
+                break;
+            };
             used += len;
             match frame.first().copied().and_then(FrameKind::from_code) {
                 Some(FrameKind::Request) => match decode(&shared, frame, out)? {
@@ -123,7 +125,10 @@ fn check_partition(op: &Op<'_>, partition: PartitionId, partitions: u16) -> Resu
     if all && partition.0 < partitions {
         return Ok(());
     }
-    Err(Error::with(Kind::Malformed, format!("a key that does not belong to partition {partition}")))
+    Err(Error::with(
+        Kind::Malformed,
+        format!("a key that does not belong to partition {partition}"),
+    ))
 }
 
 /// Executes a request and appends its reply, unless that has to wait. Returns whether it writes.
@@ -133,7 +138,7 @@ fn execute(connection: &Connection, shared: &Shared, ready: &Ready<'_>, out: &mu
     let writes = OpCode::from_code(header.code).is_some_and(OpCode::writes);
     let session = &connection.session;
     let stamp = writes.then_some(Stamp {
-        session: session.id,
+        session: session.id(),
         request: header.request,
         floor: header.floor,
     });
@@ -145,7 +150,7 @@ fn execute(connection: &Connection, shared: &Shared, ready: &Ready<'_>, out: &mu
     };
     let cell: Result<&Cell> = shared.check_open().and_then(|()| shared.cell(header.partition));
     let submitted = match cell {
-        Ok(cell) => cell.submit(shared, &request, || session.is_alive(), Reply { out, at, seal }),
+        Ok(cell) => cell.submit(shared, &request, || session.is_valid(), Reply { out, at, seal }),
         Err(error) => Submitted::Refused(error),
     };
     if let Submitted::Refused(error) = submitted {
@@ -154,4 +159,3 @@ fn execute(connection: &Connection, shared: &Shared, ready: &Ready<'_>, out: &mu
     }
     writes
 }
-

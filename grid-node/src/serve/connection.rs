@@ -4,7 +4,7 @@
 use super::batch;
 use super::handshake::{self, Peer};
 use crate::outbox::Outbox;
-use crate::sessions::Session;
+use crate::sessions::Pass;
 use crate::shared::Shared;
 use grid_core::error::{Error, Kind, Result};
 use grid_core::ids::PartitionId;
@@ -36,7 +36,7 @@ thread_local! {
 /// What a connection keeps between two batches.
 pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
-    pub(super) session: Arc<Session>,
+    pub(super) session: Pass,
     pub(super) outbox: Arc<Outbox>,
     /// Partitions in which this connection has subscribed.
     pub(super) subscribed: Vec<(u64, PartitionId)>,
@@ -55,8 +55,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
     let from = stream.peer_addr().map_or_else(|_| String::from("?"), |address| address.to_string());
     match handshake::welcome(&shared, &mut stream).await {
         Ok(peer) => {
-            tracing::debug!(%from, name = %peer.name, session = %peer.session.id, "client connected");
-            let session = peer.session.id;
+            tracing::debug!(%from, name = %peer.name, session = %peer.session.id(), "client connected");
+            let session = peer.session.id();
             let mut connection = Connection::new(Arc::clone(&shared), peer, stream);
             if let Err(error) = poll_fn(|cx| connection.poll(cx)).await {
                 shared.counters.offenders.add(1);
@@ -99,10 +99,12 @@ impl Connection {
         }
         loop {
             self.outbox.take(cx.waker(), &mut self.pending);
-            if self.outbox.is_closed() || !self.session.is_alive() {
+            if self.outbox.is_closed() || !self.session.is_valid() {
                 return Poll::Ready(Ok(()));
             }
-            if self.poll_flush(cx)?.is_pending() && self.pending.len() - self.written > PENDING_BYTES_MAX {
+            if self.poll_flush(cx)?.is_pending()
+                && self.pending.len() - self.written > PENDING_BYTES_MAX
+            {
                 return Poll::Pending;
             }
             match ready!(self.poll_batch(cx)) {

@@ -35,7 +35,8 @@ fn answer(connection: &mut Connection, message: Control) -> Result<ControlReply>
         Control::Heartbeat => Ok(ControlReply::Done),
         Control::Subscribe { structure, partition, subscription } => {
             if connection.subscribed.len() >= SUBSCRIPTIONS_MAX {
-                let text = format!("{SUBSCRIPTIONS_MAX} subscriptions on one connection are the most");
+                let text =
+                    format!("{SUBSCRIPTIONS_MAX} subscriptions on one connection are the most");
                 return Err(Error::with(Kind::Overloaded, text));
             }
             if connection.subscribed.iter().any(|(number, _)| *number == subscription) {
@@ -63,7 +64,7 @@ fn answer(connection: &mut Connection, message: Control) -> Result<ControlReply>
             Ok(ControlReply::Status(status))
         }
         Control::CloseSession => {
-            shared.end_session(connection.session.id);
+            shared.end_session(connection.session.id());
             Ok(ControlReply::Done)
         }
     }

@@ -1,16 +1,15 @@
 //! The first exchange on a connection.
 
-use crate::sessions::Session;
+use crate::sessions::Pass;
 use crate::shared::Shared;
 use grid_core::error::{Error, Kind, Result};
 use grid_core::wire::hello::{self, Answer, Hello, PeerKind, Welcome};
-use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A peer that may go on.
 pub(super) struct Peer {
-    pub(super) session: Arc<Session>,
+    pub(super) session: Pass,
     pub(super) name: String,
     /// Bytes that came behind the hello.
     pub(super) rest: Vec<u8>,
@@ -53,7 +52,7 @@ async fn exchange(shared: &Shared, stream: &mut TcpStream) -> Result<Peer> {
         Ok(peer) => Answer::Welcome(Welcome {
             cluster_life: shared.life,
             member: shared.member,
-            session: peer.session.id,
+            session: peer.session.id(),
             session_timeout_ms: millis(shared.settings.session_timeout),
             partitions: shared.settings.partitions,
             frame_bytes_max: u32::try_from(shared.settings.frame_bytes_max).unwrap_or(u32::MAX),
@@ -73,7 +72,7 @@ async fn exchange(shared: &Shared, stream: &mut TcpStream) -> Result<Peer> {
     result
 }
 
-fn admit(shared: &Shared, hello: &Hello) -> Result<Arc<Session>> {
+fn admit(shared: &Shared, hello: &Hello) -> Result<Pass> {
     let own = &shared.settings.cluster;
     if hello.cluster != *own {
         let text = format!("this is cluster '{own}', the caller asked for '{}'", hello.cluster);
