@@ -1,7 +1,8 @@
 //! Handles in the process that owns the data, beside dashmap in the same run: time per operation on
 //! one and two threads, memory per entry in a clean process, allocations per operation.
 //!
-//! `cargo bench -p grid-benches --bench embedded [-- --ops N --rounds N --only-entries N --only get]`
+//! `cargo bench -p grid-benches --bench embedded [-- --ops N --rounds N --only-entries N --only get
+//! --backend member]`
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use common::{Random, VALUE_BYTES, flag, key, median, ns_per_op, number, resident_bytes};
 use dashmap::DashMap;
 use grid_core::{Grid, Map, Queue, block_on};
+use grid_node::Member;
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -50,12 +52,32 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What runs behind the handles.
-fn backends() -> Vec<(&'static str, Grid)> {
-    vec![
-        ("bare partitions", Grid::new(local::Local::new(false))),
-        ("bare partitions, huge pages", Grid::new(local::Local::new(true))),
-    ]
+/// What runs behind the handles, kept alive.
+struct Backend {
+    name: &'static str,
+    grid: Grid,
+    _member: Option<Member>,
+}
+
+/// A member, with its entries in huge pages or not, or the least that can stand behind the handles.
+const BACKENDS: [&str; 3] = ["member", "member, huge pages", "bare partitions"];
+
+impl Backend {
+    fn start(name: &'static str) -> Self {
+        if name.starts_with("bare") {
+            return Backend { name, grid: Grid::new(local::Local::new(false)), _member: None };
+        }
+        let huge = name.ends_with("huge pages");
+        let member =
+            Member::builder().cores(1).set("memory.huge-pages", huge).start_blocking().unwrap();
+        Backend { name, grid: member.grid(), _member: Some(member) }
+    }
+}
+
+fn backends() -> impl Iterator<Item = Backend> {
+    let only = flag("--backend");
+    let wanted = move |name: &&str| only.as_ref().is_none_or(|only| only == name);
+    BACKENDS.into_iter().filter(wanted).map(Backend::start)
 }
 
 /// One map under test.
@@ -67,6 +89,8 @@ trait Subject: Sync {
 #[derive(Clone, Copy)]
 enum What {
     Get,
+    /// The next key is known only when the value is there, as in most programs: no two gets overlap.
+    GetInTurn,
     GetOwned,
     Set,
     Put,
@@ -104,10 +128,15 @@ impl Subject for Ours {
     fn run(&self, what: What, seed: u64, ops: u64, entries: u64) {
         let mut random = Random::new(seed);
         let value = black_box([b'y'; VALUE_BYTES]);
+        let mut last = 0;
         block_on(async {
             for _ in 0..ops {
-                let key = key(random.below(entries));
+                let key = key(random.below(entries) + last);
                 match what {
+                    What::GetInTurn => {
+                        let value = self.fixed.get(&key).await.unwrap().unwrap();
+                        last = u64::from(value[VALUE_BYTES - 1] & 0x80);
+                    }
                     What::Get => drop(black_box(self.fixed.get(&key).await.unwrap().unwrap())),
                     What::GetOwned => drop(black_box(self.owned.get(&key).await.unwrap().unwrap())),
                     What::Set => self.fixed.set(&key, &value).await.unwrap(),
@@ -123,9 +152,14 @@ impl Subject for Dash {
         let mut random = Random::new(seed);
         let value = black_box([b'y'; VALUE_BYTES]);
         let mut out = [0; VALUE_BYTES];
+        let mut last = 0;
         for _ in 0..ops {
-            let key = key(random.below(entries));
+            let key = key(random.below(entries) + last);
             match what {
+                What::GetInTurn => {
+                    out.copy_from_slice(&self.get(&key).unwrap());
+                    last = u64::from(black_box(&mut out)[VALUE_BYTES - 1] & 0x80);
+                }
                 What::Get => {
                     out.copy_from_slice(&self.get(&key).unwrap());
                     black_box(&mut out);
@@ -167,7 +201,7 @@ fn maps(entries: u64, ops: u64, rounds: u64) {
     let dash = Dash::default();
     (0..entries)
         .for_each(|n| drop(dash.insert(key(n), Bytes::copy_from_slice(&[b'x'; VALUE_BYTES]))));
-    for (name, grid) in backends() {
+    for Backend { name, grid, _member } in backends() {
         let ours = Ours::new(&grid);
         ours.load(entries, true);
         println!("\n{entries} entries, {name}: ns per operation and thread, median of {rounds}");
@@ -177,6 +211,7 @@ fn maps(entries: u64, ops: u64, rounds: u64) {
         );
         for (title, what, goal) in [
             ("get, 100 byte array", What::Get, "1.0"),
+            ("get, one after another", What::GetInTurn, "1.0"),
             ("get, value on the heap", What::GetOwned, ""),
             ("set", What::Set, "0.8"),
             ("put, returns the old", What::Put, ""),
@@ -201,7 +236,7 @@ fn maps(entries: u64, ops: u64, rounds: u64) {
 }
 
 fn queues(ops: u64, rounds: u64) {
-    for (name, grid) in backends() {
+    for Backend { name, grid, _member } in backends() {
         let queue: Queue<Value> = grid.queue("queue");
         let times: Vec<f64> = (0..rounds)
             .map(|_| {
@@ -225,7 +260,7 @@ fn queues(ops: u64, rounds: u64) {
 
 /// Allocations per operation, warm.
 fn allocations() {
-    for (name, grid) in backends() {
+    for Backend { name, grid, _member } in backends() {
         let ours = Ours::new(&grid);
         ours.load(1000, true);
         println!("\nallocations per operation, {name}");
@@ -257,9 +292,10 @@ fn memory(subject: &str, entries: u64) {
             .for_each(|n| drop(dash.insert(key(n), Bytes::copy_from_slice(&[b'x'; VALUE_BYTES]))));
         Box::new(dash)
     } else {
-        let (_, grid) = backends().into_iter().find(|(name, _)| *name == subject).unwrap();
-        Ours::new(&grid).load(entries, false);
-        Box::new(grid)
+        let name = BACKENDS.into_iter().find(|name| *name == subject).unwrap();
+        let backend = Backend::start(name);
+        Ours::new(&backend.grid).load(entries, false);
+        Box::new(backend)
     };
     println!("{:.1}", (resident_bytes() - before) / entries as f64);
     drop(kept);
@@ -287,13 +323,13 @@ fn main() {
         "\nresident bytes per entry of 16 + {VALUE_BYTES} bytes, in a process of its own (goal: at most 145)"
     );
     for entries in &sizes {
-        let ours = backends()
-            .into_iter()
-            .map(|(name, _)| format!("{name} {}", memory_in_child(name, *entries)));
-        let ours: Vec<String> = ours.collect();
+        let ours: Vec<String> = BACKENDS
+            .iter()
+            .map(|name| format!("{name}: {}", memory_in_child(name, *entries)))
+            .collect();
         println!(
-            "{entries:>10} entries: {}, dashmap {}",
-            ours.join(", "),
+            "{entries:>10} entries: {}; dashmap: {}",
+            ours.join("; "),
             memory_in_child("dashmap", *entries)
         );
     }

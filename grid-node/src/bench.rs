@@ -13,5 +13,7 @@ pub mod report;
 mod connection;
 mod grid;
 mod phases;
+#[cfg(test)]
+mod tests;
 mod typed;
 mod window;

@@ -1,4 +1,4 @@
-//! Helpers of the tests of the grid as a whole.
+//! Helpers of the tests of the grid as a whole. The code in the README is tested here too.
 
 pub mod proxy;
 
@@ -6,6 +6,10 @@ use grid_client::Client;
 use grid_node::Member;
 use grid_node::test_backup::{Acks, TestBackup};
 use std::sync::Arc;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
 
 /// A member on a free port.
 ///

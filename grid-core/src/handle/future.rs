@@ -90,7 +90,7 @@ impl<T> OpFuture<T> {
 impl<T> Future for OpFuture<T> {
     type Output = Result<T>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match &mut self.0 {

@@ -44,7 +44,7 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
         self.named.name()
     }
 
-    #[inline]
+    #[inline(always)]
     fn on_key<Q: KeyOf<K> + ?Sized, T>(
         &self,
         code: OpCode,
@@ -54,7 +54,7 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
         Read::new(&self.named, code, keyed(self.named.invoke.partitions(), key, |_| Ok(())), decode)
     }
 
-    #[inline]
+    #[inline(always)]
     fn with_value<Q, W, T>(
         &self,
         code: OpCode,
@@ -71,7 +71,7 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
     }
 
     /// The value of a key.
-    #[inline]
+    #[inline(always)]
     pub fn get<Q: KeyOf<K> + ?Sized>(&self, key: &Q) -> Read<'_, Option<V>> {
         self.on_key(OpCode::MapGet, key, option::<V>)
     }
@@ -87,7 +87,7 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
     }
 
     /// Writes a value.
-    #[inline]
+    #[inline(always)]
     pub fn set<Q: KeyOf<K> + ?Sized, W: ValueOf<V> + ?Sized>(
         &self,
         key: &Q,

@@ -81,7 +81,7 @@ impl Named {
     }
 
     /// Starts an operation with these operands.
-    #[inline]
+    #[inline(always)]
     pub(super) fn start<T>(
         self: &Arc<Self>,
         code: OpCode,
@@ -107,7 +107,7 @@ impl Named {
         future
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn start_known<T>(
         &self,
         Agreed { structure, life }: Agreed,

@@ -24,7 +24,7 @@ pub struct Read<'h, T> {
 }
 
 impl<'h, T> Read<'h, T> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(
         named: &'h Arc<Named>,
         code: OpCode,
@@ -45,7 +45,7 @@ impl<T> IntoFuture for Read<'_, T> {
     type Output = Result<T>;
     type IntoFuture = OpFuture<T>;
 
-    #[inline]
+    #[inline(always)]
     fn into_future(self) -> OpFuture<T> {
         match self.operands {
             Ok((partition, body)) => {
@@ -64,7 +64,7 @@ pub struct Write<'h, T> {
 }
 
 impl<'h, T> Write<'h, T> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(read: Read<'h, T>) -> Self {
         Write { read, life: Life::default() }
     }
@@ -94,7 +94,7 @@ impl<T> IntoFuture for Write<'_, T> {
     type Output = Result<T>;
     type IntoFuture = OpFuture<T>;
 
-    #[inline]
+    #[inline(always)]
     fn into_future(mut self) -> OpFuture<T> {
         if let Ok((_, body)) = &mut self.read.operands {
             put_life(body, self.life);
@@ -109,7 +109,7 @@ pub(super) fn millis(duration: Duration) -> u64 {
 }
 
 /// Appends a key; returns its partition.
-#[inline]
+#[inline(always)]
 pub(super) fn encode_key<Q: Key + ?Sized>(
     key: &Q,
     partitions: u16,
@@ -163,7 +163,7 @@ fn too_large(what: &str, len: usize, max: usize) -> Error {
 }
 
 /// Operands that begin with a key.
-#[inline]
+#[inline(always)]
 pub(super) fn keyed<Q: Key + ?Sized>(
     partitions: u16,
     key: &Q,

@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Malformed` at the end, `TooLarge` over [`KEY_BYTES_MAX`].
-    #[inline]
+    #[inline(always)]
     pub fn key(&mut self) -> Result<KeyRef<'a>> {
         let len = self.u32()?;
         let tag = TypeTag(self.u32()?.cast_signed());
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Malformed` at the end, `TooLarge` over [`VALUE_BYTES_MAX`].
-    #[inline]
+    #[inline(always)]
     pub fn value(&mut self) -> Result<Blob<'a>> {
         let len = self.u32()? as usize;
         if len > VALUE_BYTES_MAX {
