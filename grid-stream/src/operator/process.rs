@@ -90,7 +90,7 @@ pub struct ProcessRun<S, K, T, U, P> {
 /// The states of the keys of a partition.
 struct Keys<K, S> {
     table: KeyTable<K>,
-    /// By slot; `None` if the slot is free or its state was forgotten.
+    /// By slot; `None` if the state was forgotten.
     states: Vec<Option<S>>,
 }
 
@@ -100,7 +100,7 @@ impl<K: Eq, S: Default> Keys<K, S> {
     }
 
     #[inline]
-    fn slot(&mut self, hash: u32, key: K) -> usize {
+    fn slot(&mut self, hash: u64, key: K) -> usize {
         match self.table.find(hash, &key) {
             Some(slot) => slot,
             None => self.insert(hash, key),
@@ -108,21 +108,15 @@ impl<K: Eq, S: Default> Keys<K, S> {
     }
 
     #[cold]
-    fn insert(&mut self, hash: u32, key: K) -> usize {
+    fn insert(&mut self, hash: u64, key: K) -> usize {
         if self.table.is_full() {
-            let mut old = std::mem::take(&mut self.states);
-            let moved = self.table.rebuild(|slot| old.get(slot).is_some_and(Option::is_some));
-            self.states.resize_with(self.table.capacity(), || None);
-            for (state, to) in old.iter_mut().zip(moved) {
-                if let Some(to) = to {
-                    self.states[to as usize] = state.take();
-                }
-            }
+            let kept = self.table.rebuild(|slot| self.states[slot].is_some());
+            kept.iter().enumerate().for_each(|(to, from)| self.states.swap(to, *from));
+            self.states.truncate(kept.len());
         }
-        if self.states.is_empty() {
-            self.states.resize_with(self.table.capacity(), || None);
-        }
-        self.table.slot(hash, key)
+        let slot = self.table.slot(hash, key);
+        self.states.resize_with(self.table.len(), || None);
+        slot
     }
 
     /// The state of a slot that has a key, and the key.
@@ -154,7 +148,7 @@ where
             self.cell.add_in(received.batch.len());
             for Row { key, item, time, place } in received.batch.drain(..) {
                 let keys = &mut self.parts[usize::from(place.partition)];
-                let slot = keys.slot(place.hash, key);
+                let slot = keys.slot(place.table_hash(), key);
                 let Some((state, key)) = keys.get(slot) else { continue };
                 let (watermark, forget) = (self.watermark, false);
                 let mut cx = ProcessCx { out: &mut self.out, time, watermark, forget };

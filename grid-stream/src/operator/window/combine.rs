@@ -1,7 +1,6 @@
 //! The sending side of a window stage: routes keyed items to the worker of their partition, and
 //! combines them before, where that makes them fewer.
 
-use super::fire::{CHUNK, UNKNOWN};
 use super::spec::Windows;
 use super::{Partial, Row, WindowBatch};
 use crate::aggregate::Aggregate;
@@ -17,6 +16,7 @@ use crate::tasklet::segment::{Terminal, TerminalPlan};
 use crate::time::clock::PartState;
 use crate::time::{END, EventTime, NONE};
 use grid_core::Result;
+use std::marker::PhantomData;
 
 /// Panes that are combined at a time.
 const PANES: usize = 4;
@@ -85,7 +85,8 @@ where
             if self.bypass > 0 {
                 self.bypass -= 1;
             } else if combiner.is_here(time) || combiner.go_to(time, self.sent) {
-                if combiner.stage(key, item) && combiner.is_full() {
+                combiner.add(&key, &item);
+                if combiner.is_full() {
                     self.bypass = combiner.send_all(&mut self.send);
                 }
                 return;
@@ -149,8 +150,7 @@ struct Combiner<K, T, A: Aggregate<T>> {
     /// Items since the last measurement, and what was sent for them.
     items: u64,
     sent: u64,
-    /// Items of the pane that it is at, to be added together.
-    staged: Vec<(K, T)>,
+    types: PhantomData<fn(T)>,
 }
 
 impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
@@ -165,7 +165,7 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
             here_end: 0,
             items: 0,
             sent: 0,
-            staged: Vec::with_capacity(CHUNK),
+            types: PhantomData,
         }
     }
 
@@ -195,7 +195,6 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
         let Some(at) = found.or_else(|| self.open.iter().position(Option::is_none)) else {
             return false;
         };
-        self.add_staged();
         self.open[at] = Some(pane);
         self.here = at;
         self.here_start = self.windows.start_of(pane);
@@ -203,38 +202,12 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
         true
     }
 
-    /// Takes an item of the pane that it is at. Whether the staged items were added.
+    /// Adds an item of the pane that it is at.
     #[inline]
-    fn stage(&mut self, key: K, item: T) -> bool {
-        self.staged.push((key, item));
-        let full = self.staged.len() == CHUNK;
-        if full {
-            self.add_staged();
-        }
-        full
-    }
-
-    /// Adds the staged items: first all slots, then all accumulators, so that the loads of several
-    /// items overlap.
-    fn add_staged(&mut self) {
-        let mut slots = [(UNKNOWN, 0); CHUNK];
-        for ((key, _), slot) in self.staged.iter().zip(&mut slots) {
-            let hash = key.table_hash();
-            *slot = (self.panes.table.find(hash, key).unwrap_or(UNKNOWN), hash);
-        }
-        // A new key can move others.
-        let mut moved = false;
-        for ((key, item), (slot, hash)) in self.staged.iter().zip(slots) {
-            let slot = if moved || slot == UNKNOWN {
-                moved = true;
-                self.panes.slot(hash, key)
-            } else {
-                slot
-            };
-            self.agg.accumulate(self.panes.touch(self.here, slot), item);
-        }
-        self.items += self.staged.len() as u64;
-        self.staged.clear();
+    fn add(&mut self, key: &K, item: &T) {
+        let slot = self.panes.slot(key.table_hash(), key);
+        self.agg.accumulate(self.panes.touch(self.here, slot), item);
+        self.items += 1;
     }
 
     #[inline]
@@ -244,7 +217,6 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
 
     /// Sends the panes that are complete at `watermark`. Returns how long to bypass combining.
     fn send_ended(&mut self, watermark: EventTime, send: &mut Sender<K, T, A>) -> u64 {
-        self.add_staged();
         let ended = self.windows.ended_before(watermark);
         let mut any = false;
         for at in 0..PANES {
@@ -259,7 +231,6 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
     /// Sends everything and forgets the keys.
     #[cold]
     fn send_all(&mut self, send: &mut Sender<K, T, A>) -> u64 {
-        self.add_staged();
         for at in 0..PANES {
             self.send_pane(at, send);
         }

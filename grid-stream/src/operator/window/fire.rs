@@ -91,7 +91,7 @@ impl<K: Hash + Eq + Clone, T, A: Aggregate<T>> WindowState<K, T, A> {
             let mut slots = [UNKNOWN; CHUNK];
             for (row, slot) in chunk.iter().zip(&mut slots) {
                 let part = &self.parts[usize::from(row.place.partition)];
-                *slot = part.table.find(row.place.hash, &row.key).unwrap_or(UNKNOWN);
+                *slot = part.table.find(row.place.table_hash(), &row.key).unwrap_or(UNKNOWN);
             }
             // A new key can move others.
             let mut moved = false;
@@ -108,7 +108,7 @@ impl<K: Hash + Eq + Clone, T, A: Aggregate<T>> WindowState<K, T, A> {
                 let part = &mut self.parts[usize::from(row.place.partition)];
                 let slot = if moved || slot == UNKNOWN {
                     moved = true;
-                    part.slot(row.place.hash, &row.key)
+                    part.slot(row.place.table_hash(), &row.key)
                 } else {
                     slot
                 };
@@ -132,7 +132,7 @@ impl<K: Hash + Eq + Clone, T, A: Aggregate<T>> WindowState<K, T, A> {
             return Ok(self.here != Located::Late);
         };
         let part = &mut self.parts[usize::from(partial.place.partition)];
-        let slot = part.slot(partial.place.hash, &partial.key);
+        let slot = part.slot(partial.place.table_hash(), &partial.key);
         self.agg.combine(part.touch(ring, slot), &partial.acc);
         if let (true, Some(total)) = (running, self.running) {
             self.agg.combine(part.touch(total, slot), &partial.acc);
