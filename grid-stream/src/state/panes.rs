@@ -6,7 +6,7 @@ use super::table::KeyTable;
 /// Slots that share a word of bits.
 const WORD: usize = 64;
 
-/// Keyed accumulators of one partition (or of one sender that combines).
+/// Keyed accumulators of one partition.
 #[derive(Clone, Debug)]
 pub(crate) struct Panes<K, A> {
     pub(crate) table: KeyTable<K>,
@@ -72,10 +72,10 @@ impl<K: Eq + Clone, A: Default> Panes<K, A> {
         let is_live = |slot: usize| live[slot / WORD] >> (slot % WORD) & 1 == 1;
         let kept: usize = live.iter().map(|word| word.count_ones() as usize).sum();
         if kept > self.table.len() * 3 / 4 {
-            self.table.rebuild(|_| true);
+            self.table.rebuild(|_, ()| true);
             return;
         }
-        let kept = self.table.rebuild(is_live);
+        let kept = self.table.rebuild(|slot, ()| is_live(slot));
         let words = kept.len().div_ceil(WORD) * self.panes;
         let mut old = std::mem::take(&mut self.words);
         self.words.resize_with(words, Word::new);

@@ -1,6 +1,6 @@
 //! The slot of a key: buckets of eight tags that are compared at once in one word, each with the
 //! number of its key's slot. Slots are given out in turn, so that keys and whatever belongs to them
-//! lie densely in plain arrays.
+//! lie densely: beside the key, where one load gets both, or in other arrays.
 
 /// One bit per byte.
 const LOW: u64 = 0x0101_0101_0101_0101;
@@ -12,11 +12,12 @@ const BUCKET: usize = 8;
 /// Slot in a free place; no key has it.
 const FREE: u32 = u32::MAX;
 
-/// Keys and their slots, `0 .. len`. Hashes are good from bit 24 up.
+/// Keys with a value each in slots `0 .. len`. Hashes are good from bit 24 up.
 #[derive(Clone, Debug)]
-pub(crate) struct KeyTable<K> {
+pub(crate) struct KeyTable<K, V = ()> {
     buckets: Vec<Bucket>,
-    keys: Vec<K>,
+    /// By slot, as the hashes.
+    entries: Vec<(K, V)>,
     hashes: Vec<u64>,
 }
 
@@ -31,18 +32,24 @@ impl Bucket {
     const EMPTY: Bucket = Bucket { tags: 0, slots: [FREE; BUCKET] };
 }
 
-impl<K: Eq> KeyTable<K> {
+impl<K: Eq, V> KeyTable<K, V> {
     pub(crate) fn new() -> Self {
-        KeyTable { buckets: vec![Bucket::EMPTY], keys: Vec::new(), hashes: Vec::new() }
+        KeyTable { buckets: vec![Bucket::EMPTY], entries: Vec::new(), hashes: Vec::new() }
     }
 
     /// Number of keys.
     pub(crate) fn len(&self) -> usize {
-        self.keys.len()
+        self.entries.len()
     }
 
     pub(crate) fn key(&self, slot: usize) -> Option<&K> {
-        self.keys.get(slot)
+        self.entries.get(slot).map(|(key, _)| key)
+    }
+
+    /// Key and value of a slot.
+    #[inline]
+    pub(crate) fn entry(&mut self, slot: usize) -> Option<(&K, &mut V)> {
+        self.entries.get_mut(slot).map(|(key, value)| (&*key, value))
     }
 
     #[inline]
@@ -58,33 +65,48 @@ impl<K: Eq> KeyTable<K> {
         }
     }
 
-    /// The slot of `key` if it is where it is looked for first; nearly always if it is known.
+    /// The slot that `key` is in if it is where it is looked for first; some slot or none if not.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, key: &K) -> Option<usize> {
+    fn guess(&self, hash: u64) -> usize {
         let bucket = &self.buckets[self.bucket(hash)];
         // The lowest byte found to match really does; bytes above it may not.
         let same = bucket.tags ^ Self::tag(hash).wrapping_mul(LOW);
         let found = same.wrapping_sub(LOW) & !same & HIGH;
-        let place = (found.trailing_zeros() / 8) as usize % BUCKET;
-        // Without a match this is some key or none: the comparison says so.
-        let slot = bucket.slots[place] as usize;
-        (self.keys.get(slot)? == key).then_some(slot)
+        bucket.slots[(found.trailing_zeros() / 8) as usize % BUCKET] as usize
     }
 
-    /// The slot of `key`, a new one if it has none. Looks everywhere, unlike [`KeyTable::find`].
-    /// There must be room.
-    pub(crate) fn slot(&mut self, hash: u64, key: K) -> usize {
+    /// The slot of `key` if it is where it is looked for first; nearly always if it is known.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, key: &K) -> Option<usize> {
+        let slot = self.guess(hash);
+        (self.entries.get(slot)?.0 == *key).then_some(slot)
+    }
+
+    /// The value of `key` if that is where it is looked for first, as [`KeyTable::find`].
+    #[inline]
+    pub(crate) fn find_value(&mut self, hash: u64, key: &K) -> Option<&mut V> {
+        let slot = self.guess(hash);
+        let (known, value) = self.entries.get_mut(slot)?;
+        (known == key).then_some(value)
+    }
+
+    /// The slot of `key`, a new one with the default value if it has none. Looks everywhere, unlike
+    /// [`KeyTable::find`]. There must be room.
+    pub(crate) fn slot(&mut self, hash: u64, key: K) -> usize
+    where
+        V: Default,
+    {
         let mut at = self.bucket(hash);
         loop {
             for slot in self.buckets[at].slots {
-                match self.keys.get(slot as usize) {
-                    Some(known) if *known == key => return slot as usize,
+                match self.entries.get(slot as usize) {
+                    Some((known, _)) if *known == key => return slot as usize,
                     Some(_) => {}
                     None => {
-                        self.keys.push(key);
+                        self.entries.push((key, V::default()));
                         self.hashes.push(hash);
-                        self.enter(self.keys.len() - 1);
-                        return self.keys.len() - 1;
+                        self.enter(self.len() - 1);
+                        return self.len() - 1;
                     }
                 }
             }
@@ -112,15 +134,16 @@ impl<K: Eq> KeyTable<K> {
         self.len() >= self.buckets.len() * FILL_MAX
     }
 
-    /// Keeps the keys whose slot `keep` is true for, in their order in the first slots, with room
+    /// Keeps the keys whose slot and value `keep` is true for, in their order in the first slots, with room
     /// for at least as many again. Returns the slots that they had.
-    pub(crate) fn rebuild(&mut self, keep: impl Fn(usize) -> bool) -> Vec<usize> {
-        let kept: Vec<usize> = (0..self.len()).filter(|slot| keep(*slot)).collect();
+    pub(crate) fn rebuild(&mut self, keep: impl Fn(usize, &V) -> bool) -> Vec<usize> {
+        let kept = self.entries.iter().enumerate().filter(|(slot, (_, value))| keep(*slot, value));
+        let kept: Vec<usize> = kept.map(|(slot, _)| slot).collect();
         for (to, from) in kept.iter().enumerate() {
-            self.keys.swap(to, *from);
+            self.entries.swap(to, *from);
             self.hashes.swap(to, *from);
         }
-        self.keys.truncate(kept.len());
+        self.entries.truncate(kept.len());
         self.hashes.truncate(kept.len());
         let buckets = (kept.len() * 2).div_ceil(FILL_MAX).next_power_of_two();
         self.buckets = vec![Bucket::EMPTY; buckets];
@@ -128,12 +151,17 @@ impl<K: Eq> KeyTable<K> {
         kept
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Takes out everything. Keeps the memory, as long as it is used.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (K, V)> {
+        if self.len() < self.buckets.len() / 4 {
+            self.buckets.truncate(self.buckets.len() / 2);
+        }
         self.buckets.fill(Bucket::EMPTY);
-        self.keys.clear();
         self.hashes.clear();
+        self.entries.drain(..)
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,7 +171,7 @@ mod tests {
     fn slot(table: &mut KeyTable<u64>, hash: u64, key: u64) -> usize {
         table.find(hash, &key).unwrap_or_else(|| {
             if table.is_full() {
-                table.rebuild(|_| true);
+                table.rebuild(|_, ()| true);
             }
             table.slot(hash, key)
         })
@@ -159,14 +187,18 @@ mod tests {
             let hash = |k: u64| if weak { k % 3 } else { k.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
             let mut table = KeyTable::new();
             let mut naive: HashMap<u64, usize> = HashMap::new();
-            for k in &keys {
-                let got = slot(&mut table, hash(*k), *k);
-                let next = naive.len();
-                prop_assert_eq!(*naive.entry(*k).or_insert(next), got);
-                prop_assert_eq!(table.key(got), Some(k));
-                prop_assert_eq!(table.len(), naive.len());
+            // A table that was emptied, and is smaller then, is as good as a new one.
+            for keys in [&keys[..], &keys[..keys.len() / 20], &keys[..1], &keys[..]] {
+                prop_assert_eq!(table.drain().count(), naive.drain().count());
+                for k in keys {
+                    let got = slot(&mut table, hash(*k), *k);
+                    let next = naive.len();
+                    prop_assert_eq!(*naive.entry(*k).or_insert(next), got);
+                    prop_assert_eq!(table.key(got), Some(k));
+                    prop_assert_eq!(table.len(), naive.len());
+                }
             }
-            let kept = table.rebuild(|slot| slot % 2 == 0);
+            let kept = table.rebuild(|slot, ()| slot % 2 == 0);
             prop_assert_eq!(&kept, &(0..naive.len()).step_by(2).collect::<Vec<_>>());
             prop_assert_eq!(table.len(), kept.len());
             for (k, old) in naive.iter().filter(|(_, slot)| **slot % 2 == 0) {

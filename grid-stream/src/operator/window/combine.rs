@@ -10,7 +10,7 @@ use crate::edge::route::Route;
 use crate::flow::Emit;
 use crate::key::StreamKey;
 use crate::plan::BuildCx;
-use crate::state::panes::{Panes, slots};
+use crate::state::table::KeyTable;
 use crate::tasklet::StepCx;
 use crate::tasklet::segment::{Terminal, TerminalPlan};
 use crate::time::clock::PartState;
@@ -20,7 +20,7 @@ use std::marker::PhantomData;
 
 /// Panes that are combined at a time.
 const PANES: usize = 4;
-/// Keys beyond which the table no longer fits the cache and is sent.
+/// Keys beyond which the table of a pane no longer fits the cache and all are sent.
 const KEYS_MAX: usize = 16_384;
 /// Combining has to make at least so many items into one.
 const REDUCTION_MIN: u64 = 4;
@@ -85,8 +85,7 @@ where
             if self.bypass > 0 {
                 self.bypass -= 1;
             } else if combiner.is_here(time) || combiner.go_to(time, self.sent) {
-                combiner.add(&key, &item);
-                if combiner.is_full() {
+                if combiner.add(key, &item) {
                     self.bypass = combiner.send_all(&mut self.send);
                 }
                 return;
@@ -138,11 +137,12 @@ where
     }
 }
 
-/// Combines items per key and pane in a table of the sender.
+/// Combines items per key and pane in tables of the sender.
 struct Combiner<K, T, A: Aggregate<T>> {
     windows: Windows,
     agg: A,
-    panes: Panes<K, A::Acc>,
+    /// Of each open pane.
+    tables: [KeyTable<K, A::Acc>; PANES],
     open: [Option<i64>; PANES],
     here: usize,
     here_start: EventTime,
@@ -158,7 +158,7 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
         Combiner {
             windows,
             agg,
-            panes: Panes::new(PANES),
+            tables: std::array::from_fn(|_| KeyTable::new()),
             open: [None; PANES],
             here: 0,
             here_start: 0,
@@ -202,17 +202,30 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
         true
     }
 
-    /// Adds an item of the pane that it is at.
+    /// Adds an item of the pane that it is at. Whether the table is to be sent.
     #[inline]
-    fn add(&mut self, key: &K, item: &T) {
-        let slot = self.panes.slot(key.table_hash(), key);
-        self.agg.accumulate(self.panes.touch(self.here, slot), item);
+    fn add(&mut self, key: K, item: &T) -> bool {
         self.items += 1;
+        let hash = key.table_hash();
+        if let Some(acc) = self.tables[self.here].find_value(hash, &key) {
+            self.agg.accumulate(acc, item);
+            return false;
+        }
+        self.insert(hash, key, item)
     }
 
-    #[inline]
-    fn is_full(&self) -> bool {
-        self.panes.table.len() > KEYS_MAX
+    #[cold]
+    #[inline(never)]
+    fn insert(&mut self, hash: u64, key: K, item: &T) -> bool {
+        let table = &mut self.tables[self.here];
+        if table.is_full() {
+            table.rebuild(|_, _| true);
+        }
+        let slot = table.slot(hash, key);
+        if let Some((_, acc)) = table.entry(slot) {
+            self.agg.accumulate(acc, item);
+        }
+        table.len() > KEYS_MAX
     }
 
     /// Sends the panes that are complete at `watermark`. Returns how long to bypass combining.
@@ -228,13 +241,12 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
         if any { self.measure() } else { 0 }
     }
 
-    /// Sends everything and forgets the keys.
+    /// Sends everything.
     #[cold]
     fn send_all(&mut self, send: &mut Sender<K, T, A>) -> u64 {
         for at in 0..PANES {
             self.send_pane(at, send);
         }
-        self.panes.table.clear();
         self.measure()
     }
 
@@ -247,18 +259,12 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
     fn send_pane(&mut self, at: usize, send: &mut Sender<K, T, A>) {
         let Some(pane) = self.open[at].take() else { return };
         self.here_end = self.here_start;
-        for word in 0..self.panes.words() {
-            let bits = self.panes.present(at, word);
-            for slot in slots(word, bits) {
-                let Some(key) = self.panes.table.key(slot).cloned() else { continue };
-                let place = send.route.place(&key);
-                let acc = self.panes.acc(at, slot).clone();
-                let to = send.route.worker(place);
-                let partial = Partial { key, pane, acc, place };
-                send.outbox.push(to, |batch| batch.partials.push(partial));
-                self.sent += 1;
-            }
-            self.panes.reset(at, word, bits);
+        for (key, acc) in self.tables[at].drain() {
+            let place = send.route.place(&key);
+            let to = send.route.worker(place);
+            let partial = Partial { key, pane, acc, place };
+            send.outbox.push(to, |batch| batch.partials.push(partial));
+            self.sent += 1;
         }
     }
 }
