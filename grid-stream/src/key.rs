@@ -17,13 +17,10 @@ pub trait StreamKey: Key + Hash + Eq + Clone + Send + 'static {
 
     /// Hash for tables that are private to one tasklet; cheaper than the other one.
     #[inline]
-    fn table_hash(&self) -> u32 {
+    fn table_hash(&self) -> u64 {
         let mut hasher = TableHasher(0);
         self.hash(&mut hasher);
-        #[allow(clippy::cast_possible_truncation)]
-        {
-            (hasher.0 >> 32) as u32
-        }
+        hasher.0
     }
 }
 
@@ -98,6 +95,7 @@ impl Hasher for TableHasher {
     fn write_usize(&mut self, n: usize) {
         self.write_u64(n as u64);
     }
+    #[inline]
     fn finish(&self) -> u64 {
         self.0
     }

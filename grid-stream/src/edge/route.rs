@@ -18,6 +18,15 @@ pub(crate) struct Place {
     pub(crate) partition: u16,
 }
 
+impl Place {
+    /// The hash for the table of a partition: spreads hashes that agree modulo the number of
+    /// partitions. 2^64 by the golden ratio.
+    #[inline]
+    pub(crate) fn table_hash(self) -> u64 {
+        u64::from(self.hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
 /// The worker that runs the keyed tasklets of `partition`.
 pub(crate) fn tasklet_of(partition: u16, workers: usize) -> usize {
     usize::from(partition) % workers

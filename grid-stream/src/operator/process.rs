@@ -87,53 +87,19 @@ pub struct ProcessRun<S, K, T, U, P> {
     cell: Arc<StageCell>,
 }
 
-/// The states of the keys of a partition.
-struct Keys<K, S> {
-    table: KeyTable<K>,
-    /// By slot; `None` if the slot is free or its state was forgotten.
-    states: Vec<Option<S>>,
-}
+/// The keys of a partition and their states; `None` if that was forgotten.
+type Keys<K, S> = KeyTable<K, Option<S>>;
 
-impl<K: Eq, S: Default> Keys<K, S> {
-    fn new() -> Self {
-        Keys { table: KeyTable::new(), states: Vec::new() }
+/// The slot of a key, a new one if it has none.
+#[inline]
+fn slot_of<K: Eq, S>(keys: &mut Keys<K, S>, hash: u64, key: K) -> usize {
+    if let Some(slot) = keys.find(hash, &key) {
+        return slot;
     }
-
-    #[inline]
-    fn slot(&mut self, hash: u32, key: K) -> usize {
-        match self.table.find(hash, &key) {
-            Some(slot) => slot,
-            None => self.insert(hash, key),
-        }
+    if keys.is_full() {
+        keys.rebuild(|_, state| state.is_some());
     }
-
-    #[cold]
-    fn insert(&mut self, hash: u32, key: K) -> usize {
-        if self.table.is_full() {
-            let mut old = std::mem::take(&mut self.states);
-            let moved = self.table.rebuild(|slot| old.get(slot).is_some_and(Option::is_some));
-            self.states.resize_with(self.table.capacity(), || None);
-            for (state, to) in old.iter_mut().zip(moved) {
-                if let Some(to) = to {
-                    self.states[to as usize] = state.take();
-                }
-            }
-        }
-        if self.states.is_empty() {
-            self.states.resize_with(self.table.capacity(), || None);
-        }
-        self.table.slot(hash, key)
-    }
-
-    /// The state of a slot that has a key, and the key.
-    #[inline]
-    fn get(&mut self, slot: usize) -> Option<(&mut S, &K)> {
-        Some((self.states[slot].get_or_insert_default(), self.table.key(slot)?))
-    }
-
-    fn forget(&mut self, slot: usize) {
-        self.states[slot] = None;
-    }
+    keys.slot(hash, key)
 }
 
 impl<S, K, T, U, P> Run for ProcessRun<S, K, T, U, P>
@@ -154,13 +120,13 @@ where
             self.cell.add_in(received.batch.len());
             for Row { key, item, time, place } in received.batch.drain(..) {
                 let keys = &mut self.parts[usize::from(place.partition)];
-                let slot = keys.slot(place.hash, key);
-                let Some((state, key)) = keys.get(slot) else { continue };
+                let slot = slot_of(keys, place.table_hash(), key);
+                let Some((key, state)) = keys.entry(slot) else { continue };
                 let (watermark, forget) = (self.watermark, false);
                 let mut cx = ProcessCx { out: &mut self.out, time, watermark, forget };
-                (self.process)(state, key, item, &mut cx);
+                (self.process)(state.get_or_insert_default(), key, item, &mut cx);
                 if cx.forget {
-                    keys.forget(slot);
+                    *state = None;
                 }
             }
             self.cell.add_out(self.out.len());

@@ -1,7 +1,6 @@
 //! The sending side of a window stage: routes keyed items to the worker of their partition, and
 //! combines them before, where that makes them fewer.
 
-use super::fire::{CHUNK, UNKNOWN};
 use super::spec::Windows;
 use super::{Partial, Row, WindowBatch};
 use crate::aggregate::Aggregate;
@@ -11,16 +10,17 @@ use crate::edge::route::Route;
 use crate::flow::Emit;
 use crate::key::StreamKey;
 use crate::plan::BuildCx;
-use crate::state::panes::{Panes, slots};
+use crate::state::table::KeyTable;
 use crate::tasklet::StepCx;
 use crate::tasklet::segment::{Terminal, TerminalPlan};
 use crate::time::clock::PartState;
 use crate::time::{END, EventTime, NONE};
 use grid_core::Result;
+use std::marker::PhantomData;
 
 /// Panes that are combined at a time.
 const PANES: usize = 4;
-/// Keys beyond which the table no longer fits the cache and is sent.
+/// Keys beyond which the table of a pane no longer fits the cache and all are sent.
 const KEYS_MAX: usize = 16_384;
 /// Combining has to make at least so many items into one.
 const REDUCTION_MIN: u64 = 4;
@@ -85,7 +85,7 @@ where
             if self.bypass > 0 {
                 self.bypass -= 1;
             } else if combiner.is_here(time) || combiner.go_to(time, self.sent) {
-                if combiner.stage(key, item) && combiner.is_full() {
+                if combiner.add(key, &item) {
                     self.bypass = combiner.send_all(&mut self.send);
                 }
                 return;
@@ -137,11 +137,12 @@ where
     }
 }
 
-/// Combines items per key and pane in a table of the sender.
+/// Combines items per key and pane in tables of the sender.
 struct Combiner<K, T, A: Aggregate<T>> {
     windows: Windows,
     agg: A,
-    panes: Panes<K, A::Acc>,
+    /// Of each open pane.
+    tables: [KeyTable<K, A::Acc>; PANES],
     open: [Option<i64>; PANES],
     here: usize,
     here_start: EventTime,
@@ -149,8 +150,7 @@ struct Combiner<K, T, A: Aggregate<T>> {
     /// Items since the last measurement, and what was sent for them.
     items: u64,
     sent: u64,
-    /// Items of the pane that it is at, to be added together.
-    staged: Vec<(K, T)>,
+    types: PhantomData<fn(T)>,
 }
 
 impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
@@ -158,14 +158,14 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
         Combiner {
             windows,
             agg,
-            panes: Panes::new(PANES),
+            tables: std::array::from_fn(|_| KeyTable::new()),
             open: [None; PANES],
             here: 0,
             here_start: 0,
             here_end: 0,
             items: 0,
             sent: 0,
-            staged: Vec::with_capacity(CHUNK),
+            types: PhantomData,
         }
     }
 
@@ -195,7 +195,6 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
         let Some(at) = found.or_else(|| self.open.iter().position(Option::is_none)) else {
             return false;
         };
-        self.add_staged();
         self.open[at] = Some(pane);
         self.here = at;
         self.here_start = self.windows.start_of(pane);
@@ -203,48 +202,34 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
         true
     }
 
-    /// Takes an item of the pane that it is at. Whether the staged items were added.
+    /// Adds an item of the pane that it is at. Whether the table is to be sent.
     #[inline]
-    fn stage(&mut self, key: K, item: T) -> bool {
-        self.staged.push((key, item));
-        let full = self.staged.len() == CHUNK;
-        if full {
-            self.add_staged();
+    fn add(&mut self, key: K, item: &T) -> bool {
+        self.items += 1;
+        let hash = key.table_hash();
+        if let Some(acc) = self.tables[self.here].find_value(hash, &key) {
+            self.agg.accumulate(acc, item);
+            return false;
         }
-        full
+        self.insert(hash, key, item)
     }
 
-    /// Adds the staged items: first all slots, then all accumulators, so that the loads of several
-    /// items overlap.
-    fn add_staged(&mut self) {
-        let mut slots = [(UNKNOWN, 0); CHUNK];
-        for ((key, _), slot) in self.staged.iter().zip(&mut slots) {
-            let hash = key.table_hash();
-            *slot = (self.panes.table.find(hash, key).unwrap_or(UNKNOWN), hash);
+    #[cold]
+    #[inline(never)]
+    fn insert(&mut self, hash: u64, key: K, item: &T) -> bool {
+        let table = &mut self.tables[self.here];
+        if table.is_full() {
+            table.rebuild(|_, _| true);
         }
-        // A new key can move others.
-        let mut moved = false;
-        for ((key, item), (slot, hash)) in self.staged.iter().zip(slots) {
-            let slot = if moved || slot == UNKNOWN {
-                moved = true;
-                self.panes.slot(hash, key)
-            } else {
-                slot
-            };
-            self.agg.accumulate(self.panes.touch(self.here, slot), item);
+        let slot = table.slot(hash, key);
+        if let Some((_, acc)) = table.entry(slot) {
+            self.agg.accumulate(acc, item);
         }
-        self.items += self.staged.len() as u64;
-        self.staged.clear();
-    }
-
-    #[inline]
-    fn is_full(&self) -> bool {
-        self.panes.table.len() > KEYS_MAX
+        table.len() > KEYS_MAX
     }
 
     /// Sends the panes that are complete at `watermark`. Returns how long to bypass combining.
     fn send_ended(&mut self, watermark: EventTime, send: &mut Sender<K, T, A>) -> u64 {
-        self.add_staged();
         let ended = self.windows.ended_before(watermark);
         let mut any = false;
         for at in 0..PANES {
@@ -256,14 +241,12 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
         if any { self.measure() } else { 0 }
     }
 
-    /// Sends everything and forgets the keys.
+    /// Sends everything.
     #[cold]
     fn send_all(&mut self, send: &mut Sender<K, T, A>) -> u64 {
-        self.add_staged();
         for at in 0..PANES {
             self.send_pane(at, send);
         }
-        self.panes.table.clear();
         self.measure()
     }
 
@@ -276,18 +259,12 @@ impl<K: StreamKey, T: Send + 'static, A: Aggregate<T>> Combiner<K, T, A> {
     fn send_pane(&mut self, at: usize, send: &mut Sender<K, T, A>) {
         let Some(pane) = self.open[at].take() else { return };
         self.here_end = self.here_start;
-        for word in 0..self.panes.words() {
-            let bits = self.panes.present(at, word);
-            for slot in slots(word, bits) {
-                let Some(key) = self.panes.table.key(slot).cloned() else { continue };
-                let place = send.route.place(&key);
-                let acc = self.panes.acc(at, slot).clone();
-                let to = send.route.worker(place);
-                let partial = Partial { key, pane, acc, place };
-                send.outbox.push(to, |batch| batch.partials.push(partial));
-                self.sent += 1;
-            }
-            self.panes.reset(at, word, bits);
+        for (key, acc) in self.tables[at].drain() {
+            let place = send.route.place(&key);
+            let to = send.route.worker(place);
+            let partial = Partial { key, pane, acc, place };
+            send.outbox.push(to, |batch| batch.partials.push(partial));
+            self.sent += 1;
         }
     }
 }

@@ -12,11 +12,6 @@ use std::hash::Hash;
 
 /// Panes that there is room for at first: one that fills while another one fires.
 const RING_MIN: usize = 2;
-/// Rows whose slots are looked up before the first is used.
-pub(super) const CHUNK: usize = 32;
-/// Slot of a key that is not where it is looked for first.
-pub(super) const UNKNOWN: usize = usize::MAX;
-
 /// Where an item goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Located {
@@ -84,38 +79,23 @@ impl<K: Hash + Eq + Clone, T, A: Aggregate<T>> WindowState<K, T, A> {
         }
     }
 
-    /// Adds items; says which of them are late. In two passes over a few rows at a time: first
-    /// all slots, then all accumulators, so that the loads of several rows overlap.
+    /// Adds items; says which of them are late.
     pub(crate) fn add(&mut self, rows: &[Row<K, T>], late: &mut Vec<usize>) -> Result<()> {
-        for (at, chunk) in rows.chunks(CHUNK).enumerate() {
-            let mut slots = [UNKNOWN; CHUNK];
-            for (row, slot) in chunk.iter().zip(&mut slots) {
-                let part = &self.parts[usize::from(row.place.partition)];
-                *slot = part.table.find(row.place.hash, &row.key).unwrap_or(UNKNOWN);
+        for (at, row) in rows.iter().enumerate() {
+            if row.time < self.here_start || row.time >= self.here_end {
+                self.locate(row.time)?;
             }
-            // A new key can move others.
-            let mut moved = false;
-            for (i, (row, slot)) in chunk.iter().zip(slots).enumerate() {
-                if row.time < self.here_start || row.time >= self.here_end {
-                    self.locate(row.time)?;
+            let Located::Pane { ring, running } = self.here else {
+                if self.here == Located::Late {
+                    late.push(at);
                 }
-                let Located::Pane { ring, running } = self.here else {
-                    if self.here == Located::Late {
-                        late.push(at * CHUNK + i);
-                    }
-                    continue;
-                };
-                let part = &mut self.parts[usize::from(row.place.partition)];
-                let slot = if moved || slot == UNKNOWN {
-                    moved = true;
-                    part.slot(row.place.hash, &row.key)
-                } else {
-                    slot
-                };
-                self.agg.accumulate(part.touch(ring, slot), &row.item);
-                if let (true, Some(total)) = (running, self.running) {
-                    self.agg.accumulate(part.touch(total, slot), &row.item);
-                }
+                continue;
+            };
+            let part = &mut self.parts[usize::from(row.place.partition)];
+            let slot = part.slot(row.place.table_hash(), &row.key);
+            self.agg.accumulate(part.touch(ring, slot), &row.item);
+            if let (true, Some(total)) = (running, self.running) {
+                self.agg.accumulate(part.touch(total, slot), &row.item);
             }
         }
         Ok(())
@@ -132,7 +112,7 @@ impl<K: Hash + Eq + Clone, T, A: Aggregate<T>> WindowState<K, T, A> {
             return Ok(self.here != Located::Late);
         };
         let part = &mut self.parts[usize::from(partial.place.partition)];
-        let slot = part.slot(partial.place.hash, &partial.key);
+        let slot = part.slot(partial.place.table_hash(), &partial.key);
         self.agg.combine(part.touch(ring, slot), &partial.acc);
         if let (true, Some(total)) = (running, self.running) {
             self.agg.combine(part.touch(total, slot), &partial.acc);
