@@ -1,6 +1,7 @@
 //! Helpers of the tests of the grid as a whole.
 
 pub mod proxy;
+pub mod raw;
 
 use grid_client::Client;
 use grid_node::Member;
