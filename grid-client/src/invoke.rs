@@ -66,25 +66,31 @@ impl Invoke for Remote {
                 let name = state.names.get(&structure).cloned().ok_or_else(unknown)?;
                 state.subscriptions.add(structure, partition, name, Arc::clone(&mailbox))
             };
-            let weak = Arc::downgrade(&link);
-            mailbox.on_leave(move || unsubscribe(&weak, number));
-            let message = Control::Subscribe { structure, partition, subscription: number };
-            if let Err(error) = link.call(message).await {
-                link.state.lock().subscriptions.remove(number);
-                return Err(error);
-            }
+            // Ends with the subscriber, or with this call if it fails or nobody waits for it any more.
+            let running = Running { link: Arc::downgrade(&link), number };
+            link.call(Control::Subscribe { structure, partition, subscription: number }).await?;
+            mailbox.on_leave(move || drop(running));
             Ok(mailbox)
         })
     }
 }
 
-fn unsubscribe(link: &Weak<Link>, number: u64) {
-    let Some(link) = link.upgrade() else { return };
-    let mut state = link.state.lock();
-    if state.subscriptions.remove(number) {
-        state.send_quietly(&Control::Unsubscribe { subscription: number });
-        drop(state);
-        link.kick.notify_one();
+/// A subscription as long as somebody wants it.
+struct Running {
+    link: Weak<Link>,
+    number: u64,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(link) = self.link.upgrade() else { return };
+        let mut state = link.state.lock();
+        // A later connection begins without it.
+        if state.subscriptions.remove(self.number) && state.socket.is_some() {
+            state.send_quietly(&Control::Unsubscribe { subscription: self.number });
+            drop(state);
+            link.kick.notify_one();
+        }
     }
 }
 

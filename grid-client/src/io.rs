@@ -3,7 +3,7 @@
 use crate::backoff::Backoff;
 use crate::builder::Builder;
 use crate::client::Ready;
-use crate::link::Link;
+use crate::link::{Link, Waiting};
 use grid_core::data::BlobBuf;
 use grid_core::error::{Error, Kind, Result};
 use grid_core::handle::RawEvent;
@@ -40,23 +40,35 @@ pub(crate) fn run(builder: Builder, ready: Ready) {
         Err(error) => return drop(ready.send(Err(Error::with(Kind::Io, error.to_string())))),
     };
     runtime.block_on(async move {
-        match first(builder).await {
+        let mut ready = ready;
+        let first = tokio::select! {
+            first = first(builder) => first,
+            () = ready.closed() => return,
+        };
+        match first {
             Ok((mut io, stream)) => {
-                if ready.send(Ok(Arc::clone(&io.link))).is_ok() {
-                    let deadlines = tokio::spawn(keep_deadlines(Arc::clone(&io.link)));
-                    io.serve(stream).await;
-                    deadlines.abort();
+                let link = Arc::clone(&io.link);
+                if ready.send(Ok(Arc::clone(&link))).is_ok() {
+                    tokio::select! {
+                        () = io.serve(stream) => {}
+                        () = keep_deadlines(&link) => {}
+                        () = link.end.notified() => {}
+                    }
                 }
             }
             Err(error) => drop(ready.send(Err(error))),
         }
     });
+    // The look-up of a name may still be under way, and cannot be stopped.
+    runtime.shutdown_background();
 }
 
 /// The first connection decides whether there is a client at all.
 async fn first(builder: Builder) -> Result<(Io, TcpStream)> {
     let deadline = Instant::now() + builder.connect_timeout;
     let mut backoff = Backoff::new(builder.backoff.0, builder.backoff.1);
+    let share =
+        builder.connect_timeout / u32::try_from(builder.addresses.len()).unwrap_or(u32::MAX);
     let mut last = Error::with(Kind::Timeout, "it accepts connections but does not answer");
     for attempt in 0usize.. {
         let address = &builder.addresses[attempt % builder.addresses.len()];
@@ -67,7 +79,7 @@ async fn first(builder: Builder) -> Result<(Io, TcpStream)> {
             return Err(Error::with(Kind::Timeout, text));
         }
         let hello = connect(&builder, address, None);
-        match tokio::time::timeout(left, hello).await {
+        match tokio::time::timeout(left.min(share), hello).await {
             Ok(Ok((welcome, stream))) => {
                 let link = Arc::new(Link::new(welcome.partitions, builder.operation_timeout));
                 let io = Io { builder, link, backoff, next_address: attempt };
@@ -136,53 +148,47 @@ async fn connect(
 }
 
 impl Io {
+    /// Runs until the future is dropped.
     async fn serve(&mut self, mut stream: TcpStream) {
         loop {
             let error = self.exchange(stream).await;
-            self.link.state.lock().socket = None;
-            if self.is_closed() {
-                return;
-            }
             tracing::info!(%error, "the connection to the member was lost");
-            match self.reconnect().await {
-                Some(next) => stream = next,
-                None => return,
+            {
+                let mut state = self.link.state.lock();
+                (state.socket, state.trouble) = (None, Some(error));
             }
+            stream = self.reconnect().await;
         }
     }
 
-    fn is_closed(&self) -> bool {
-        self.link.state.lock().closed
-    }
-
-    /// Tries all addresses until one welcomes the client or it is shut down.
-    async fn reconnect(&mut self) -> Option<TcpStream> {
+    /// Tries all addresses until one welcomes the client.
+    async fn reconnect(&mut self) -> TcpStream {
         loop {
-            let pause = tokio::time::sleep(self.backoff.next());
-            tokio::pin!(pause);
-            loop {
-                tokio::select! {
-                    () = &mut pause => break,
-                    () = self.link.kick.notified() => if self.is_closed() { return None },
-                }
-            }
+            tokio::time::sleep(self.backoff.next()).await;
             let address =
                 self.builder.addresses[self.next_address % self.builder.addresses.len()].clone();
             self.next_address = self.next_address.wrapping_add(1);
-            let session = self.link.state.lock().session;
+            let session = {
+                let state = self.link.state.lock();
+                state.session.zip(state.cluster_life)
+            };
             let attempt = connect(&self.builder, &address, session);
-            match tokio::time::timeout(self.builder.connect_timeout, attempt).await {
+            let error = match tokio::time::timeout(self.builder.connect_timeout, attempt).await {
                 Ok(Ok((welcome, stream))) => match self.adopt(&welcome, &stream) {
                     Ok(()) => {
                         self.backoff.reset();
-                        return Some(stream);
+                        return stream;
                     }
-                    Err(error) => tracing::warn!(%error, "the member does not fit"),
+                    Err(error) => error,
                 },
-                Ok(Err(error)) if error.kind() == Kind::SessionExpired => self.lose_session(&error),
-                Ok(Err(error)) => tracing::debug!(%error, "no connection"),
-                Err(_) => tracing::debug!(%address, "no answer"),
+                Ok(Err(error)) => error,
+                Err(_) => Error::with(Kind::Timeout, format!("{address} does not answer")),
+            };
+            tracing::debug!(%error, "no connection");
+            if error.kind() == Kind::SessionExpired {
+                self.lose_session(&error);
             }
+            self.link.state.lock().trouble = Some(error);
         }
     }
 
@@ -205,19 +211,23 @@ impl Io {
             return Err(Error::with(Kind::Invalid, text));
         }
         let socket = duplicate(stream).map_err(|error| Error::with(Kind::Io, error.to_string()))?;
-        let mut wakers = Vec::new();
+        let (mut wakers, mut answers) = (Vec::new(), Vec::new());
         {
             let mut state = self.link.state.lock();
-            let known = state.session.map(|(_, life)| life);
-            if known.is_some_and(|life| life != welcome.cluster_life) {
-                let text = "the cluster was restarted empty";
-                state.window.fail(&Error::with(Kind::Disconnected, text), |_, _| true, &mut wakers);
+            let known = state.cluster_life.replace(welcome.cluster_life);
+            let fresh_life = known.is_some_and(|life| life != welcome.cluster_life);
+            if fresh_life {
+                let error = Error::with(Kind::Disconnected, "the cluster was restarted empty");
+                state.window.fail(&error, |_, _| true, &mut wakers);
                 self.link.life.fetch_add(1, Ordering::AcqRel);
                 state.names.clear();
+                // They name structures by ids that mean others now.
+                let stale = |_: &u64, waiting: &mut Waiting| waiting.names_structure();
+                let stale: Vec<_> = state.controls.extract_if(stale).collect();
+                answers.extend(stale.into_iter().map(|(_, waiting)| (waiting, Err(error.clone()))));
             }
-            let renewed = state.session.is_some() || known.is_some();
-            let fresh_life = known.is_some_and(|life| life != welcome.cluster_life);
-            state.session = Some((welcome.session, welcome.cluster_life));
+            state.session = Some(welcome.session);
+            state.session_timeout = Duration::from_millis(welcome.session_timeout_ms);
             state.applied = welcome.applied;
             state.frame_bytes_max =
                 usize::try_from(welcome.frame_bytes_max).unwrap_or(FRAME_BYTES_MAX);
@@ -225,8 +235,8 @@ impl Io {
             state.sending = false;
             state.window.resend();
             state.resend_controls();
-            if renewed && !fresh_life {
-                for message in state.subscriptions.renew() {
+            if known.is_some() && !fresh_life {
+                for message in state.subscriptions.renew(&mut wakers) {
                     state.send_quietly(&message);
                 }
             }
@@ -236,6 +246,7 @@ impl Io {
             }
         }
         wakers.into_iter().for_each(Waker::wake);
+        answer(&mut answers);
         self.link.kick.notify_one();
         Ok(())
     }
@@ -257,9 +268,6 @@ impl Io {
             out.clear();
             {
                 let mut state = self.link.state.lock();
-                if state.closed {
-                    return Error::new(Kind::Closed);
-                }
                 let bytes = state.window.unsent();
                 let count = bytes.len();
                 out.extend_from_slice(bytes);
@@ -280,7 +288,7 @@ impl Io {
 
     async fn receive(&self, mut read: OwnedReadHalf) -> Error {
         let mut bytes: Vec<u8> = Vec::with_capacity(READ_BYTES);
-        let mut wakers = Vec::new();
+        let (mut wakers, mut answers) = (Vec::new(), Vec::new());
         loop {
             match read.read_buf(&mut bytes).await {
                 Ok(0) => {
@@ -289,17 +297,26 @@ impl Io {
                 Ok(_) => {}
                 Err(error) => return Error::with(Kind::Disconnected, error.to_string()),
             }
-            let used = match self.take_frames(&bytes, &mut wakers) {
+            let used = match self.take_frames(&bytes, &mut wakers, &mut answers) {
                 Ok(used) => used,
                 Err(error) => return error,
             };
             wakers.drain(..).for_each(Waker::wake);
+            answer(&mut answers);
             bytes.drain(..used);
+            if bytes.is_empty() {
+                bytes.shrink_to(READ_BYTES); // after a large value
+            }
             bytes.reserve(READ_BYTES / 4);
         }
     }
 
-    fn take_frames(&self, bytes: &[u8], wakers: &mut Vec<Waker>) -> Result<usize> {
+    fn take_frames(
+        &self,
+        bytes: &[u8],
+        wakers: &mut Vec<Waker>,
+        answers: &mut Vec<Answered>,
+    ) -> Result<usize> {
         let mut state = self.link.state.lock();
         let mut used = 0;
         while let Some((frame, len)) =
@@ -321,13 +338,11 @@ impl Io {
                         }
                         Event::Gap { missed } => RawEvent::Gap { missed: Some(missed) },
                     };
-                    state.subscriptions.deliver(number, event);
+                    wakers.extend(state.subscriptions.deliver(number, event));
                 }
                 Some(FrameKind::ControlReply) => {
                     let (call, answer) = control::decode::<ControlReply>(frame)?;
-                    if let Some(waiting) = state.controls.remove(&call) {
-                        let _ = waiting.answer.send(Ok(answer));
-                    }
+                    answers.extend(state.controls.remove(&call).map(|w| (w, Ok(answer))));
                 }
                 _ => return Err(Error::with(Kind::Malformed, "a frame of an unknown kind")),
             }
@@ -336,11 +351,16 @@ impl Io {
         Ok(used)
     }
 
-    /// Keeps the session alive; ends when the member is silent for too long.
+    /// Keeps the session alive; ends when the member is silent for too long. Heartbeats go out whatever
+    /// else comes and goes: a client that only listens must not look dead to the member.
     async fn watch(&self) -> Error {
         let timeout = self.builder.heartbeat_timeout;
         let mut asked = Instant::now();
-        self.link.state.lock().last_heard = asked;
+        let every = {
+            let mut state = self.link.state.lock();
+            state.last_heard = asked;
+            timeout.min(state.session_timeout) / 4
+        };
         loop {
             tokio::time::sleep(TICK).await;
             let now = Instant::now();
@@ -352,7 +372,7 @@ impl Io {
                     format!("the member was silent for {silent:?}"),
                 );
             }
-            if silent > timeout / 4 && now.saturating_duration_since(asked) > timeout / 4 {
+            if now.saturating_duration_since(asked) > every {
                 asked = now;
                 state.send_quietly(&Control::Heartbeat);
                 drop(state);
@@ -363,10 +383,19 @@ impl Io {
 }
 
 /// Fails what has waited for too long, whatever the connection is doing.
-async fn keep_deadlines(link: Arc<Link>) {
+async fn keep_deadlines(link: &Link) {
     loop {
         tokio::time::sleep(TICK).await;
         link.expire(Instant::now());
+    }
+}
+
+/// A control message and its answer, to be handed over without a lock.
+type Answered = (Waiting, Result<ControlReply>);
+
+fn answer(answers: &mut Vec<Answered>) {
+    for (waiting, answer) in answers.drain(..) {
+        let _ = waiting.answer.send(answer);
     }
 }
 
@@ -399,10 +428,12 @@ async fn resubscribe(link: &Arc<Link>) {
             }
         }
     }
+    let mut wakers = Vec::new();
     let mut state = link.state.lock();
-    for message in state.subscriptions.renew() {
+    for message in state.subscriptions.renew(&mut wakers) {
         state.send_quietly(&message);
     }
     drop(state);
+    wakers.into_iter().for_each(Waker::wake);
     link.kick.notify_one();
 }

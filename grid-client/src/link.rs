@@ -21,8 +21,10 @@ use tokio::sync::{Notify, oneshot};
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) state: Mutex<State>,
-    /// Wakes the client's thread: there is something to send, or it is to stop.
+    /// Wakes the client's thread: there is something to send.
     pub(crate) kick: Notify,
+    /// Stops the client's thread, whatever it is doing.
+    pub(crate) end: Notify,
     /// Counts the lives of the cluster's data that this client has seen.
     pub(crate) life: AtomicU32,
     pub(crate) partitions: u16,
@@ -40,11 +42,17 @@ pub(crate) struct State {
     pub(crate) subscriptions: Subscriptions,
     /// Names of the structures that were declared in this life.
     pub(crate) names: HashMap<StructureId, (String, StructureKind)>,
-    pub(crate) session: Option<(SessionId, u64)>,
+    pub(crate) session: Option<SessionId>,
+    /// The life of the cluster's data that the latest member belonged to; it outlives sessions.
+    pub(crate) cluster_life: Option<u64>,
+    /// How long the member lets a connection be silent.
+    pub(crate) session_timeout: Duration,
     pub(crate) applied: Index,
     pub(crate) frame_bytes_max: usize,
     /// The present connection, for callers who find it idle.
     pub(crate) socket: Option<TcpStream>,
+    /// Why there is no connection.
+    pub(crate) trouble: Option<Error>,
     /// The client's thread is busy with what `unsent` returned.
     pub(crate) sending: bool,
     pub(crate) closed: bool,
@@ -60,11 +68,19 @@ pub(crate) struct Waiting {
     pub(crate) answer: oneshot::Sender<Result<ControlReply>>,
 }
 
+impl Waiting {
+    /// Whether the message is worth nothing in another life of the cluster's data.
+    pub(crate) fn names_structure(&self) -> bool {
+        matches!(self.message, Control::Subscribe { .. })
+    }
+}
+
 impl Link {
     pub(crate) fn new(partitions: u16, operation_timeout: Duration) -> Self {
         Link {
             state: Mutex::new(State::new()),
             kick: Notify::new(),
+            end: Notify::new(),
             life: AtomicU32::new(0),
             partitions,
             operation_timeout,
@@ -129,48 +145,53 @@ impl Link {
     pub(crate) async fn call(&self, message: Control) -> Result<ControlReply> {
         match self.control(message)?.await {
             Ok(answer) => answer?.accepted(),
-            Err(_) => Err(Error::with(Kind::Disconnected, "the client's thread has ended")),
+            Err(_) => Err(closed()),
         }
     }
 
     /// Fails everything that waits and takes nothing new.
     pub(crate) fn close(&self) {
         let mut wakers = Vec::new();
-        {
+        let error = closed();
+        let (controls, mailboxes) = {
             let mut state = self.state.lock();
             if !state.closed {
                 state.leave();
             }
             state.closed = true;
             state.socket = None;
-            let error = Error::with(Kind::Closed, "the client was shut down");
             state.window.fail(&error, |_, _| true, &mut wakers);
-            state.controls.clear();
-            state.subscriptions.close();
+            (std::mem::take(&mut state.controls), state.subscriptions.take())
+        };
+        for waiting in controls.into_values() {
+            let _ = waiting.answer.send(Err(error.clone()));
         }
+        wakers.extend(mailboxes.iter().filter_map(|mailbox| mailbox.close()));
         wakers.into_iter().for_each(Waker::wake);
-        self.kick.notify_one();
+        self.end.notify_one();
     }
 
     /// Fails operations and control messages whose deadline is over.
     pub(crate) fn expire(&self, now: Instant) {
         let mut wakers = Vec::new();
-        {
-            let mut state = self.state.lock();
-            let detail = match state.socket {
-                Some(_) => "the member has not answered in time",
-                None => "there is no connection to a member",
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let error = || {
+            let text = match (&state.socket, &state.trouble) {
+                (Some(_), _) => "the member has not answered in time".into(),
+                (None, Some(trouble)) => format!("there is no connection to a member: {trouble}"),
+                (None, None) => "there is no connection to a member".into(),
             };
-            if state.window.next_deadline().is_some_and(|deadline| deadline <= now) {
-                let error = Error::with(Kind::Timeout, detail);
-                state.window.fail(&error, |deadline, _| deadline <= now, &mut wakers);
-            }
-            let over = |_: &u64, waiting: &mut Waiting| waiting.deadline <= now;
-            for (_, waiting) in state.controls.extract_if(over) {
-                let _ = waiting.answer.send(Err(Error::with(Kind::Timeout, detail)));
-            }
-        }
+            Error::with(Kind::Timeout, text)
+        };
+        state.window.expire(now, error, &mut wakers);
+        let over = |_: &u64, waiting: &mut Waiting| waiting.deadline <= now;
+        let over: Vec<_> = state.controls.extract_if(over).map(|(_, w)| (w, error())).collect();
+        drop(guard);
         wakers.into_iter().for_each(Waker::wake);
+        for (waiting, error) in over {
+            let _ = waiting.answer.send(Err(error));
+        }
     }
 
     pub(crate) fn life(&self) -> u32 {
@@ -188,9 +209,12 @@ impl State {
             subscriptions: Subscriptions::default(),
             names: HashMap::new(),
             session: None,
+            cluster_life: None,
+            session_timeout: Duration::MAX,
             applied: Index(0),
             frame_bytes_max: 0,
             socket: None,
+            trouble: None,
             sending: false,
             closed: false,
             last_heard: Instant::now(),
@@ -199,7 +223,7 @@ impl State {
 
     fn check_open(&self) -> Result<()> {
         if self.closed {
-            return Err(Error::with(Kind::Closed, "the client was shut down"));
+            return Err(closed());
         }
         Ok(())
     }
@@ -242,4 +266,8 @@ impl State {
                 control::encode(FrameKind::Control, *call, &waiting.message, &mut self.control_out);
         }
     }
+}
+
+fn closed() -> Error {
+    Error::with(Kind::Closed, "the client was shut down")
 }

@@ -6,6 +6,7 @@ use grid_core::ids::{PartitionId, StructureId};
 use grid_core::wire::control::Control;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Waker;
 
 /// See the module documentation.
 #[derive(Debug, Default)]
@@ -42,18 +43,17 @@ impl Subscriptions {
         self.running.remove(&number).is_some()
     }
 
-    /// Delivers an event; nobody's events are passed over.
-    pub(crate) fn deliver(&self, number: u64, event: RawEvent) {
-        if let Some(running) = self.running.get(&number) {
-            running.mailbox.deliver(event);
-        }
+    /// Delivers an event; nobody's events are passed over. Returns whom to wake once no lock is held.
+    #[must_use]
+    pub(crate) fn deliver(&self, number: u64, event: RawEvent) -> Option<Waker> {
+        self.running.get(&number)?.mailbox.deliver(event)
     }
 
     /// The messages that make the running subscriptions anew on another connection. Their subscribers are
     /// told that they have missed something.
-    pub(crate) fn renew(&self) -> Vec<Control> {
+    pub(crate) fn renew(&self, wakers: &mut Vec<Waker>) -> Vec<Control> {
         let renew = |(number, running): (&u64, &Running)| {
-            running.mailbox.deliver(RawEvent::Gap { missed: None });
+            wakers.extend(running.mailbox.deliver(RawEvent::Gap { missed: None }));
             Control::Subscribe {
                 structure: running.structure,
                 partition: running.partition,
@@ -68,10 +68,8 @@ impl Subscriptions {
         self.running.values_mut()
     }
 
-    /// Ends all.
-    pub(crate) fn close(&mut self) {
-        for (_, running) in std::mem::take(&mut self.running) {
-            running.mailbox.close();
-        }
+    /// Ends all; returns their mailboxes, to be closed without a lock.
+    pub(crate) fn take(&mut self) -> Vec<Arc<Mailbox>> {
+        std::mem::take(&mut self.running).into_values().map(|running| running.mailbox).collect()
     }
 }

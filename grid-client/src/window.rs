@@ -14,34 +14,45 @@ use std::time::Instant;
 const SPARE_MAX: usize = 1024;
 const SPARE_BYTES_MAX: usize = 4096;
 
+/// Requests behind the first one without an answer; the answered among them take little.
+const ORDER_MAX: usize = 8 * OUTSTANDING_MAX;
+/// Bytes of the frames of all requests without an answer. A single one may have more.
+const LIVE_BYTES_MAX: usize = 256 << 20;
+
 /// See the module documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     /// Open requests and those behind the first of them, by ascending id from `base`.
     order: VecDeque<Entry>,
     base: u64,
-    /// Frames of the requests in `order`; `log[0]` is at stream offset `log_start`.
+    /// Frames of the requests in `order`.
     log: Vec<u8>,
-    log_start: u64,
-    /// Stream offset up to which the present connection was given the frames.
-    sent: u64,
+    /// How much of `log` the present connection was given.
+    sent: usize,
+    /// Bytes of `log` that belong to open requests.
+    live: usize,
     slots: Vec<Slot>,
     free: Vec<u32>,
     spare: Vec<Vec<u8>>,
     /// Requests without an answer.
     open: usize,
+    /// No open request has an earlier deadline.
+    first_deadline: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Entry {
     /// Who waits, if anybody still does.
     slot: Option<u32>,
-    start: u64,
-    end: u64,
+    /// Where its frame is in the log.
+    start: usize,
+    end: usize,
     open: bool,
     writes: bool,
     /// Whether any connection was given the frame, so that it may have been applied.
     sent: bool,
+    /// Whether that was one before the present connection.
+    repeated: bool,
     deadline: Instant,
 }
 
@@ -72,13 +83,7 @@ impl Window {
         applied: Index,
         deadline: Instant,
     ) -> Result<Token> {
-        if self.slots.len() - self.free.len() >= OUTSTANDING_MAX
-            || self.order.len() >= OUTSTANDING_MAX
-        {
-            let text =
-                format!("{OUTSTANDING_MAX} operations of this client wait for their answers");
-            return Err(Error::with(Kind::Overloaded, text));
-        }
+        self.admit(call.body.len() + request::HEADER_BYTES)?;
         if self.base == 0 {
             self.base = 1;
         }
@@ -92,7 +97,7 @@ impl Window {
             term: Term(1),
             applied,
         };
-        let start = self.end();
+        let start = self.log.len();
         request::encode(&header, call.body, &mut self.log);
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, state: State::Free });
@@ -103,28 +108,46 @@ impl Window {
         let slot = &mut self.slots[index as usize];
         slot.state = State::Waiting(id, None);
         let token = Token(u64::from(slot.generation) << 32 | u64::from(index));
-        let (end, writes) = (self.end(), call.code.writes());
-        let entry =
-            Entry { slot: Some(index), start, end, open: true, writes, sent: false, deadline };
-        self.order.push_back(entry);
+        let end = self.log.len();
+        self.order.push_back(Entry {
+            slot: Some(index),
+            start,
+            end,
+            open: true,
+            writes: call.code.writes(),
+            sent: false,
+            repeated: false,
+            deadline,
+        });
         self.open += 1;
+        self.live += end - start;
+        self.first_deadline = Some(self.first_deadline.map_or(deadline, |at| at.min(deadline)));
         Ok(token)
     }
 
-    /// Stream offset behind the last frame.
-    fn end(&self) -> u64 {
-        self.log_start + self.log.len() as u64
+    /// Whether there is room for a request of this many bytes.
+    fn admit(&self, bytes: usize) -> Result<()> {
+        let text = if self.slots.len() - self.free.len() >= OUTSTANDING_MAX {
+            format!("{OUTSTANDING_MAX} operations of this client wait for their answers")
+        } else if self.order.len() >= ORDER_MAX {
+            format!("an operation of this client has no answer after {ORDER_MAX} later ones")
+        } else if self.open > 0 && self.live + bytes > LIVE_BYTES_MAX {
+            format!("operations of {} bytes of this client wait for their answers", self.live)
+        } else {
+            return Ok(());
+        };
+        Err(Error::with(Kind::Overloaded, text))
     }
 
     /// The frames that the present connection was not given yet.
     pub(crate) fn unsent(&self) -> &[u8] {
-        self.log.get(distance(self.sent, self.log_start)..).unwrap_or_default()
+        self.log.get(self.sent..).unwrap_or_default()
     }
 
     /// The connection was given this many bytes more.
     pub(crate) fn mark_sent(&mut self, bytes: usize) {
         let from = self.sent;
-        self.sent += bytes as u64;
+        self.sent += bytes;
         for entry in self.order.iter_mut().rev() {
             if entry.end <= from {
                 break;
@@ -135,19 +158,32 @@ impl Window {
 
     /// A new connection gets all frames without an answer again.
     pub(crate) fn resend(&mut self) {
-        let mut log = Vec::new();
+        // Nothing is under way on it, not even half a frame.
+        self.sent = 0;
+        self.pack();
         for entry in self.order.iter_mut().filter(|entry| entry.open) {
-            let from = distance(entry.start, self.log_start);
-            let to = distance(entry.end, self.log_start);
-            (entry.start, entry.end) =
-                (log.len() as u64, log.len() as u64 + entry.end - entry.start);
-            log.extend_from_slice(self.log.get(from..to).unwrap_or_default());
+            entry.repeated = entry.sent;
         }
-        let end = log.len() as u64;
-        for entry in self.order.iter_mut().filter(|entry| !entry.open) {
-            (entry.start, entry.end) = (end, end);
+        self.advance();
+    }
+
+    /// Drops the frames of answered requests from the log: what was not sent of them will not be. Only a
+    /// frame of which the connection has a part stays, so that the next one is read as one.
+    fn pack(&mut self) {
+        let mut log = Vec::with_capacity(self.live);
+        let mut sent = 0;
+        for entry in &mut self.order {
+            let given = self.sent.saturating_sub(entry.start).min(entry.end - entry.start);
+            let frame = self.log.get(entry.start..entry.end).unwrap_or_default();
+            let keep = entry.open || entry.is_half_sent(self.sent);
+            entry.start = log.len();
+            if keep {
+                log.extend_from_slice(frame);
+                sent += given;
+            }
+            entry.end = log.len();
         }
-        (self.log, self.log_start, self.sent) = (log, 0, 0);
+        (self.log, self.sent) = (log, sent);
     }
 
     /// Takes the answer of a request. Returns who is to be woken, after the lock.
@@ -156,6 +192,8 @@ impl Window {
         let entry = self.order.get_mut(at).filter(|entry| entry.open)?;
         entry.open = false;
         self.open -= 1;
+        self.live -= entry.end - entry.start;
+        let answer = answer.map_err(|error| entry.what_it_means(error));
         let slot = entry.slot.take();
         let waker = slot.and_then(|index| {
             let answer = answer.map(|bytes| {
@@ -169,28 +207,25 @@ impl Window {
                 _ => None,
             }
         });
-        if at == 0 {
-            self.advance();
-        }
+        self.advance();
         waker
     }
 
-    /// Forgets the answered requests in front of the first open one.
+    /// Forgets the answered requests in front of the first open one, and their frames now and then.
     fn advance(&mut self) {
-        while self.order.front().is_some_and(|entry| !entry.open) {
+        while let Some(entry) = self.order.front()
+            && !entry.open
+            && !entry.is_half_sent(self.sent)
+        {
             self.order.pop_front();
             self.base += 1;
         }
-        let keep =
-            self.order.iter().find(|entry| entry.open).map_or(self.sent, |entry| entry.start);
-        let dead = distance(keep.min(self.sent), self.log_start);
-        if dead == self.log.len() {
+        if self.order.is_empty() && self.sent == self.log.len() {
             self.log.clear();
-            self.log_start += dead as u64;
             self.log.shrink_to(1 << 20);
-        } else if dead > 1 << 16 && dead * 2 > self.log.len() {
-            self.log.drain(..dead);
-            self.log_start += dead as u64;
+            self.sent = 0;
+        } else if self.log.len() - self.live > self.live + (1 << 16) + self.order.len() * 64 {
+            self.pack();
         }
     }
 
@@ -236,7 +271,11 @@ impl Window {
                     return Poll::Ready(Err(Error::new(Kind::Internal)));
                 };
                 Poll::Ready(answer.map(|mut buffer| {
-                    reply.extend_from_slice(&buffer);
+                    if reply.is_empty() && buffer.len() > SPARE_BYTES_MAX {
+                        std::mem::swap(reply, &mut buffer);
+                    } else {
+                        reply.extend_from_slice(&buffer);
+                    }
                     if self.spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
                         buffer.clear();
                         self.spare.push(buffer);
@@ -259,7 +298,7 @@ impl Window {
     }
 
     /// Fails open requests for which `fails` says so (deadline, whether it was sent). A request that
-    /// writes and was sent may have been applied.
+    /// writes and was sent may have been applied; one that was not sent will not be.
     pub(crate) fn fail(
         &mut self,
         error: &Error,
@@ -276,17 +315,37 @@ impl Window {
             let error = if maybe { error.clone().maybe_applied() } else { error.clone() };
             wakers.extend(self.complete(RequestId(id), Err(error)));
         }
+        self.pack();
     }
 
-    /// The first deadline of an open request.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.order.iter().filter(|entry| entry.open).map(|entry| entry.deadline).min()
+    /// Fails open requests whose deadline is over.
+    pub(crate) fn expire(
+        &mut self,
+        now: Instant,
+        error: impl Fn() -> Error,
+        wakers: &mut Vec<Waker>,
+    ) {
+        if self.first_deadline.is_none_or(|first| first > now) {
+            return;
+        }
+        self.fail(&error(), |deadline, _| deadline <= now, wakers);
+        let open = self.order.iter().filter(|entry| entry.open);
+        self.first_deadline = open.map(|entry| entry.deadline).min();
     }
 }
 
-#[allow(clippy::cast_possible_truncation)] // both lie within one buffer
-fn distance(at: u64, start: u64) -> usize {
-    at.saturating_sub(start) as usize
+impl Entry {
+    /// Whether the connection was given a part of the frame, but not all.
+    fn is_half_sent(&self, sent: usize) -> bool {
+        self.start < sent && sent < self.end
+    }
+
+    /// An error that the member answers before it looks for the request in its session says nothing of an
+    /// earlier attempt.
+    fn what_it_means(&self, error: Error) -> Error {
+        let early = matches!(error.kind(), Kind::SessionExpired | Kind::Closed);
+        if early && self.repeated && self.writes { error.maybe_applied() } else { error }
+    }
 }
 
 #[cfg(test)]
@@ -367,9 +426,12 @@ mod tests {
             window.begin(&call(code), Index(0), now + Duration::from_secs(secs)).unwrap()
         };
         let (unsent, patient) = (begin(OpCode::MapSet, 1), begin(OpCode::MapSet, 5));
-        assert_eq!(window.next_deadline(), Some(now + Duration::from_secs(1)));
-        let over = now + Duration::from_secs(2);
-        window.fail(&Error::new(Kind::Timeout), |deadline, _| deadline <= over, &mut Vec::new());
+        let mut expire = |secs| {
+            let now = now + Duration::from_secs(secs);
+            window.expire(now, || Error::new(Kind::Timeout), &mut Vec::new());
+        };
+        expire(0);
+        expire(2);
         let mut applied = |token| match take(&mut window, token) {
             Poll::Ready(Err(error)) => Some(error.applied()),
             _ => None,
@@ -379,7 +441,93 @@ mod tests {
             [applied(write), applied(read), applied(unsent), applied(patient)],
             [Some(Maybe), Some(No), Some(No), None]
         );
+        assert_eq!(ids(window.unsent()), [(4, 1)], "a request that has failed is not sent at all");
         window.resend();
-        assert_eq!(ids(window.unsent()).len(), 1, "a request that has failed is not sent again");
+        assert_eq!(ids(window.unsent()).len(), 1, "nor is it sent again");
+        window.expire(now + Duration::from_secs(6), || Error::new(Kind::Timeout), &mut Vec::new());
+        assert_eq!((window.open(), window.order.len(), window.log.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_frame_that_is_half_sent_is_sent_to_its_end_though_its_request_has_failed() {
+        let mut window = Window::default();
+        let now = Instant::now();
+        let mut begin = |secs| {
+            let deadline = now + Duration::from_secs(secs);
+            window.begin(&call(OpCode::MapSet), Index(0), deadline).unwrap()
+        };
+        let (half, unsent, _) = (begin(1), begin(1), begin(9));
+        let all = window.unsent().to_vec();
+        window.mark_sent(10);
+        let over = now + Duration::from_secs(2);
+        window.expire(over, || Error::new(Kind::Timeout), &mut Vec::new());
+        let mut applied = |token| match take(&mut window, token) {
+            Poll::Ready(Err(error)) => error.applied(),
+            other => panic!("{other:?}"),
+        };
+        use grid_core::Applied::{Maybe, No};
+        assert_eq!([applied(half), applied(unsent)], [Maybe, No]);
+        let stream = [&all[..10], window.unsent()].concat();
+        assert_eq!(ids(&stream), [(1, 1), (3, 1)]);
+        let rest = window.unsent().len();
+        window.mark_sent(rest);
+        window.complete(RequestId(3), Ok(b""));
+        assert_eq!((window.order.len(), window.log.len(), window.base), (0, 0, 4));
+    }
+
+    #[test]
+    fn one_request_without_an_answer_neither_stops_the_others_nor_keeps_their_frames() {
+        let mut window = Window::default();
+        let later = Instant::now() + Duration::from_secs(9);
+        let first = window.begin(&call(OpCode::MapSet), Index(0), later).unwrap();
+        for id in 2..200_000 {
+            let token = window.begin(&call(OpCode::MapGet), Index(0), later).unwrap();
+            let all = window.unsent().len();
+            window.mark_sent(all);
+            window.complete(RequestId(id), Ok(b"value"));
+            assert!(take(&mut window, token).is_ready());
+        }
+        assert!(window.log.len() < (1 << 18) + 200_000 * 64, "{}", window.log.len());
+        assert_eq!(window.live, window.order[0].end);
+        window.complete(RequestId(1), Ok(b"at last"));
+        assert_eq!(take(&mut window, first), Poll::Ready(Ok(b"at last".to_vec())));
+        assert_eq!((window.order.len(), window.log.len(), window.live), (0, 0, 0));
+    }
+
+    #[test]
+    fn bytes_that_wait_are_bounded_but_one_request_of_any_size_goes() {
+        let mut window = Window::default();
+        let later = Instant::now() + Duration::from_secs(9);
+        let body = vec![0; 40 << 20];
+        let large = Call { body: &body, ..call(OpCode::MapSet) };
+        let refused = (0..10).find_map(|_| window.begin(&large, Index(0), later).err()).unwrap();
+        assert_eq!(refused.kind(), Kind::Overloaded);
+        assert!(window.log.len() <= LIVE_BYTES_MAX + (1 << 20));
+    }
+
+    #[test]
+    fn an_early_refusal_of_a_repeated_write_says_nothing_of_its_first_attempt() {
+        use grid_core::Applied::{Maybe, No};
+        let later = Instant::now() + Duration::from_secs(9);
+        for (repeated, kind, applied) in [
+            (false, Kind::SessionExpired, No),
+            (true, Kind::SessionExpired, Maybe),
+            (true, Kind::Closed, Maybe),
+            (true, Kind::OutOfMemory, No), // told by the partition, which has looked for the request
+        ] {
+            let mut window = Window::default();
+            let token = window.begin(&call(OpCode::MapSet), Index(0), later).unwrap();
+            let all = window.unsent().len();
+            window.mark_sent(all);
+            if repeated {
+                window.resend();
+                window.mark_sent(all);
+            }
+            window.complete(RequestId(1), Err(Error::new(kind)));
+            match take(&mut window, token) {
+                Poll::Ready(Err(error)) => assert_eq!(error.applied(), applied, "{kind:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

@@ -22,11 +22,14 @@ pub const STRUCTURES_MAX: usize = 65_536;
 pub const DEDUPE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of operations that a partition keeps for replicas that have not acknowledged them.
 pub const RING_BYTES_MAX: usize = 4 << 20;
+/// Bytes of answers of a partition that wait for its backups before further reads of what is not
+/// committed are refused.
+pub const PARKED_BYTES_MAX: usize = 4 << 20;
 /// Expired entries that one operation removes itself before it looks at the rest.
 pub const EXPIRE_PER_STEP: usize = 64;
 /// Entries that one scan request can return.
 pub const SCAN_ENTRIES_MAX: usize = 10_000;
-/// Bytes after which a scan reply ends, whatever was asked for.
+/// Bytes after which the answer to a scan or to many keys ends, whatever was asked for.
 pub const SCAN_BYTES_MAX: usize = 1 << 20;
 
 const _: () = assert!(KEY_BYTES_MAX + VALUE_BYTES_MAX + (1 << 20) < FRAME_BYTES_MAX);

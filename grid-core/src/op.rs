@@ -78,7 +78,7 @@ pub enum Op<'a> {
     MapDelete(KeyRef<'a>),
     /// Gives an entry a new time-to-live from now, in milliseconds, 0 for ever; returns whether there is one.
     MapSetTtl(KeyRef<'a>, u64),
-    /// The values of keys of this partition.
+    /// The values of keys of this partition: of as many from the first on as one answer takes.
     MapGetAll(Keys<'a>),
     /// Writes entries of this partition, all or none.
     MapPutAll(Entries<'a>, Life),

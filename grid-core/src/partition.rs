@@ -331,11 +331,15 @@ impl Partition {
         more
     }
 
-    /// Logs the end of a session: all that is remembered of it goes, on every replica.
+    /// Logs the end of a session: all that is remembered of it goes, on every replica. Nothing is logged
+    /// where nothing is remembered.
     ///
     /// # Errors
     /// `Overloaded` if the ring is full; call again.
     pub fn expire_session(&mut self, clock: &dyn Clock, session: SessionId) -> Result<()> {
+        if !self.sessions.knows(session) {
+            return Ok(());
+        }
         let effect = Effect::SessionExpired(session);
         let mut reply = Vec::new();
         let mut turn = Turn { clock, reply: &mut reply, mark: 0, stamp: None };

@@ -147,7 +147,7 @@ impl State {
                         };
                         for (structure, mailbox) in &self.mailboxes {
                             if *structure == item.structure {
-                                mailbox.deliver(event.clone());
+                                self.wakers.extend(mailbox.deliver(event.clone()));
                             }
                         }
                     }

@@ -2,20 +2,21 @@
 //! operations.
 //!
 //! Locks: one cell at a time, a cell before an outbox or a slot, none over an await, and no user
-//! code under it.
+//! code under it. What was let go is woken after the lock.
 
-use crate::local::Slots;
 use crate::outbox::Outbox;
 use crate::shared::Shared;
 use grid_core::data::{Blob, BlobBuf};
 use grid_core::error::{Error, Kind, Result};
 use grid_core::handle::{Mailbox, RawEvent, Token};
 use grid_core::ids::{MemberId, PartitionId, Seq, SessionId, StructureId};
+use grid_core::limits::PARKED_BYTES_MAX;
 use grid_core::partition::{Outcome, Partition, Request};
 use grid_core::wire::event::Event;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::Waker;
 
 /// See the module documentation. Aligned so that neighbours do not share cache lines.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ struct State {
     partition: Partition,
     /// Replies in the order of their gates.
     parked: VecDeque<Parked>,
+    /// Bytes that they take.
+    parked_bytes: usize,
     subscribers: Vec<Subscriber>,
 }
 
@@ -37,6 +40,12 @@ struct Parked {
     gate: Seq,
     to: ReplyTo,
     reply: Box<[u8]>,
+}
+
+impl Parked {
+    fn bytes(&self) -> usize {
+        size_of::<Parked>() + self.reply.len()
+    }
 }
 
 /// Where a reply goes once its gate opens.
@@ -96,8 +105,14 @@ pub(crate) struct Reply<'r, F> {
 
 impl Cell {
     pub(crate) fn new(partition: Partition) -> Self {
-        let state = State { partition, parked: VecDeque::new(), subscribers: Vec::new() };
-        Cell { state: Mutex::new(state) }
+        Cell {
+            state: Mutex::new(State {
+                partition,
+                parked: VecDeque::new(),
+                parked_bytes: 0,
+                subscribers: Vec::new(),
+            }),
+        }
     }
 
     /// Executes an operation. `alive` is asked under the lock: an operation of a session is not executed
@@ -114,6 +129,7 @@ impl Cell {
         F: FnMut(&mut Vec<u8>, usize, bool) -> Option<ReplyTo>,
     {
         let mut state = self.state.lock();
+        let last = state.partition.last();
         let gate = loop {
             if !alive() {
                 return Submitted::Refused(session_expired());
@@ -130,27 +146,27 @@ impl Cell {
             }
         };
         let waits = gate > state.partition.committed();
+        // The replies of operations that were applied just now are bounded by the room of the ring.
+        if waits && state.parked_bytes > PARKED_BYTES_MAX && state.partition.last() == last {
+            return Submitted::Refused(too_many_wait(request));
+        }
         let to = (reply.seal)(reply.out, reply.at, waits);
         let submitted = match to {
             Some(to) if waits => {
                 let gate = state.parked.back().map_or(gate, |last| last.gate.max(gate));
                 let bytes = reply.out.get(reply.at..).unwrap_or_default().into();
-                state.parked.push_back(Parked { gate, to, reply: bytes });
+                state.park(Parked { gate, to, reply: bytes });
                 reply.out.truncate(reply.at);
                 shared.counters.parked.add(1);
                 Submitted::Parked
             }
             _ => Submitted::Answered,
         };
+        let mut wakers = Vec::new();
         if !state.subscribers.is_empty() {
-            state.publish();
+            state.publish(&mut wakers);
         }
-        let unacknowledged = state.partition.last() > state.partition.committed();
-        let partition = state.partition.id();
-        drop(state);
-        if unacknowledged {
-            shared.links.ready(partition);
-        }
+        leave(shared, state, wakers);
         submitted
     }
 
@@ -166,8 +182,8 @@ impl Cell {
     pub(crate) fn acknowledge(&self, shared: &Shared, from: MemberId, seq: Seq) {
         let mut state = self.state.lock();
         if state.partition.acknowledge(from, seq) {
-            state.release(&shared.slots, &shared.counters.parked);
-            state.publish();
+            let wakers = state.settle(shared);
+            leave(shared, state, wakers);
         }
     }
 
@@ -185,14 +201,8 @@ impl Cell {
     pub(crate) fn with<T>(&self, shared: &Shared, f: impl FnOnce(&mut Partition) -> T) -> T {
         let mut state = self.state.lock();
         let result = f(&mut state.partition);
-        state.release(&shared.slots, &shared.counters.parked);
-        state.publish();
-        let unacknowledged = state.partition.last() > state.partition.committed();
-        let partition = state.partition.id();
-        drop(state);
-        if unacknowledged {
-            shared.links.ready(partition);
-        }
+        let wakers = state.settle(shared);
+        leave(shared, state, wakers);
         result
     }
 
@@ -214,6 +224,8 @@ impl Cell {
         target: Target,
     ) -> Result<()> {
         let mut state = self.state.lock();
+        // Under the lock that [`Cell::close`] takes too: a subscriber is refused or closed.
+        shared.check_open()?;
         if !state.partition.knows(structure) && !declare(shared, &mut state.partition, structure) {
             return Err(Error::with(Kind::UnknownStructure, format!("structure {structure}")));
         }
@@ -234,10 +246,26 @@ impl Cell {
         });
     }
 
+    /// No item will come any more for the subscribers in this process.
+    pub(crate) fn close(&self) {
+        let wakers: Vec<Waker> = {
+            let state = self.state.lock();
+            let local =
+                state.subscribers.iter().filter_map(|subscriber| match &subscriber.target {
+                    Target::Local(mailbox) => mailbox.close(),
+                    Target::Connection(..) => None,
+                });
+            local.collect()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     fn drop_subscribers(&self, keep: impl Fn(&Subscriber) -> bool) {
         let mut state = self.state.lock();
-        let gone: Vec<StructureId> =
+        let mut gone: Vec<StructureId> =
             state.subscribers.iter().filter(|s| !keep(s)).map(|s| s.structure).collect();
+        gone.sort_unstable();
+        gone.dedup();
         state.subscribers.retain(keep);
         for structure in gone {
             // The topic was known when its subscriber came.
@@ -254,42 +282,76 @@ fn declare(shared: &Shared, partition: &mut Partition, id: StructureId) -> bool 
     true
 }
 
+/// Ends the work in a cell: has the links look if there is something for them, and wakes who was let go.
+#[inline]
+fn leave(shared: &Shared, state: MutexGuard<'_, State>, wakers: Vec<Waker>) {
+    let unacknowledged = state.partition.last() > state.partition.committed();
+    let partition = state.partition.id();
+    drop(state);
+    if unacknowledged {
+        shared.links.ready(partition);
+    }
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+#[cold]
+fn too_many_wait(request: &Request<'_>) -> Error {
+    let text = "a backup is behind and too many answers of the partition wait for it";
+    let error = Error::with(Kind::Overloaded, text).retry_in(std::time::Duration::from_millis(20));
+    // It may be the repetition of a request that has taken effect.
+    if request.stamp.is_some() { error.maybe_applied() } else { error }
+}
+
 #[cold]
 pub(crate) fn session_expired() -> Error {
     Error::with(Kind::SessionExpired, "the member has ended it")
 }
 
 impl State {
+    fn park(&mut self, parked: Parked) {
+        self.parked_bytes += parked.bytes();
+        self.parked.push_back(parked);
+    }
+
+    /// Lets go what is committed by now: replies and published items. Returns whom to wake.
+    fn settle(&mut self, shared: &Shared) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        self.release(shared, &mut wakers);
+        self.publish(&mut wakers);
+        wakers
+    }
+
     /// Lets go the replies whose gate is open.
-    fn release(&mut self, slots: &Slots, parked: &crate::counters::Gauge) {
+    fn release(&mut self, shared: &Shared, wakers: &mut Vec<Waker>) {
         let committed = self.partition.committed();
         while self.parked.front().is_some_and(|front| front.gate <= committed) {
-            let Some(reply) = self.parked.pop_front() else { return };
-            parked.add(-1);
-            match reply.to {
-                ReplyTo::Connection(outbox) => outbox.reply(&reply.reply),
-                ReplyTo::Local(token) => slots.complete(token, Ok(reply.reply)),
-            }
+            let Some(parked) = self.parked.pop_front() else { return };
+            self.parked_bytes -= parked.bytes();
+            shared.counters.parked.add(-1);
+            wakers.extend(match parked.to {
+                ReplyTo::Connection(outbox) => outbox.reply(&parked.reply),
+                ReplyTo::Local(token) => shared.slots.complete(token, Ok(parked.reply)),
+            });
         }
     }
 
     /// Delivers published items that are committed.
-    fn publish(&mut self) {
+    fn publish(&mut self, wakers: &mut Vec<Waker>) {
         while let Some(published) = self.partition.next_published() {
             let item = Blob { tag: published.tag, payload: &published.payload };
             for subscriber in &self.subscribers {
                 if subscriber.structure != published.structure {
                     continue;
                 }
-                match &subscriber.target {
+                let seq = published.seq.0;
+                wakers.extend(match &subscriber.target {
                     Target::Connection(outbox, number) => {
-                        outbox.event(*number, Event::Item { seq: published.seq.0, item });
+                        outbox.event(*number, Event::Item { seq, item })
                     }
                     Target::Local(mailbox) => {
-                        let item = BlobBuf::from(item);
-                        mailbox.deliver(RawEvent::Item { seq: published.seq.0, item });
+                        mailbox.deliver(RawEvent::Item { seq, item: BlobBuf::from(item) })
                     }
-                }
+                });
             }
         }
     }

@@ -12,7 +12,7 @@ use grid_core::op::Op;
 use grid_core::partition::Request;
 use grid_core::store::hash64;
 use hashbrown::HashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -25,6 +25,8 @@ pub(crate) struct Slots {
 
 #[derive(Debug, Default)]
 struct SlotState {
+    /// The member was shut down: nothing will be completed any more.
+    closed: bool,
     next: u64,
     slots: HashMap<Token, Slot>,
 }
@@ -46,22 +48,21 @@ impl Slots {
         let mut state = self.state.lock();
         state.next += 1;
         let token = Token(state.next);
-        state.slots.insert(token, Slot { deadline, writes, waker: None, done: None });
+        let mut slot = Slot { deadline, writes, waker: None, done: None };
+        if state.closed {
+            slot.fail(closed());
+        }
+        state.slots.insert(token, slot);
         token
     }
 
-    /// Hands an operation its answer.
-    pub(crate) fn complete(&self, token: Token, result: Result<Box<[u8]>>) {
-        let waker = match self.state.lock().slots.get_mut(&token) {
-            Some(slot) => {
-                slot.done.get_or_insert(result);
-                slot.waker.take()
-            }
-            None => None,
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+    /// Hands an operation its answer. Returns whom to wake once no lock is held.
+    #[must_use]
+    pub(crate) fn complete(&self, token: Token, answer: Result<Box<[u8]>>) -> Option<Waker> {
+        let mut state = self.state.lock();
+        let slot = state.slots.get_mut(&token)?;
+        slot.done.get_or_insert(answer);
+        slot.waker.take()
     }
 
     fn poll(&self, token: Token, cx: &mut Context<'_>, reply: &mut Vec<u8>) -> Poll<Result<()>> {
@@ -84,23 +85,42 @@ impl Slots {
         self.state.lock().slots.remove(&token);
     }
 
-    /// Ends the waiting of operations whose deadline is over, or of all.
-    pub(crate) fn expire(&self, now: Option<Instant>) {
-        let over: Vec<(Token, bool)> = {
-            let state = self.state.lock();
-            let over =
-                |slot: &Slot| slot.done.is_none() && now.is_none_or(|now| slot.deadline <= now);
-            let over = state.slots.iter().filter(|(_, slot)| over(slot));
-            over.map(|(token, slot)| (*token, slot.writes)).collect()
-        };
-        for (token, writes) in over {
-            let error = match now {
-                Some(_) => Error::with(Kind::Timeout, "a backup has not acknowledged in time"),
-                None => Error::with(Kind::Closed, "the member was shut down"),
-            };
-            self.complete(token, Err(if writes { error.maybe_applied() } else { error }));
-        }
+    /// Ends the waiting of operations whose deadline is over.
+    pub(crate) fn expire(&self, now: Instant) {
+        let error = || Error::with(Kind::Timeout, "a backup has not acknowledged in time");
+        self.fail(self.state.lock(), |slot| slot.deadline <= now, error);
     }
+
+    /// Ends the waiting of all operations, and of those that come later.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        self.fail(state, |_| true, closed);
+    }
+
+    fn fail(
+        &self,
+        mut state: MutexGuard<'_, SlotState>,
+        which: impl Fn(&Slot) -> bool,
+        error: impl Fn() -> Error,
+    ) {
+        let failing = state.slots.values_mut().filter(|slot| slot.done.is_none() && which(slot));
+        let wakers: Vec<Waker> = failing.filter_map(|slot| slot.fail(error())).collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Slot {
+    /// A write whose gate has not opened may have been applied for good.
+    fn fail(&mut self, error: Error) -> Option<Waker> {
+        self.done = Some(Err(if self.writes { error.maybe_applied() } else { error }));
+        self.waker.take()
+    }
+}
+
+fn closed() -> Error {
+    Error::with(Kind::Closed, "the member was shut down")
 }
 
 /// The way from handles into the member of this process.
@@ -188,10 +208,8 @@ impl Invoke for Local {
     ) -> BoxFuture<Result<Arc<Mailbox>>> {
         let mailbox = Arc::new(Mailbox::new(items_max));
         let subscribe = || -> Result<Arc<Mailbox>> {
-            self.shared.check_open()?;
             let target = Target::Local(Arc::clone(&mailbox));
             self.shared.cell(partition)?.subscribe(&self.shared, structure, target)?;
-            self.shared.mailboxes.lock().push(Arc::downgrade(&mailbox));
             let (shared, weak) = (Arc::downgrade(&self.shared), Arc::downgrade(&mailbox));
             mailbox.on_leave(move || leave(&shared, &weak, partition));
             Ok(mailbox)
@@ -205,5 +223,31 @@ fn leave(shared: &Weak<Shared>, mailbox: &Weak<Mailbox>, partition: PartitionId)
         && let Ok(cell) = shared.cell(partition)
     {
         cell.unsubscribe(&Target::Local(mailbox));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grid_core::Applied;
+
+    #[test]
+    fn an_operation_that_is_parked_during_the_shutdown_does_not_wait_for_ever() {
+        let slots = Slots::default();
+        let deadline = Instant::now() + std::time::Duration::from_secs(600);
+        let mut cx = Context::from_waker(Waker::noop());
+        let before = slots.open(deadline, true);
+        assert!(slots.poll(before, &mut cx, &mut Vec::new()).is_pending());
+        slots.close();
+        // The member was open when this one was looked at, and is closed when it is parked.
+        let after = slots.open(deadline, false);
+        for (token, applied) in [(before, Applied::Maybe), (after, Applied::No)] {
+            match slots.poll(token, &mut cx, &mut Vec::new()) {
+                Poll::Ready(Err(error)) => {
+                    assert_eq!((error.kind(), error.applied()), (Kind::Closed, applied));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

@@ -18,7 +18,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// How often the control thread looks after expiry, sessions and deadlines.
 const TICK: Duration = Duration::from_millis(50);
@@ -41,6 +41,8 @@ pub struct Member {
     stop: watch::Sender<bool>,
     cores: Vec<Core>,
     control: Option<JoinHandle<()>>,
+    /// The control thread says here that a shutdown need not wait any longer.
+    drained: oneshot::Receiver<()>,
     test_backup: Option<Arc<TestBackup>>,
 }
 
@@ -134,11 +136,23 @@ impl Builder {
         let cores = (0..shared.settings.cores).map(|n| cores::start(&shared, n, stopping.clone()));
         let cores = cores.collect::<Result<Vec<_>>>()?;
         let senders = cores.iter().map(|core| core.connections.clone()).collect();
-        let control = control_thread(Arc::clone(&shared), listener, http, senders, stopping)?;
+        let (quiet, drained) = oneshot::channel();
+        let control =
+            control_thread(Arc::clone(&shared), listener, http, senders, stopping, quiet)?;
         let grid = Grid::new(Arc::new(Local::new(Arc::clone(&shared))));
         tracing::info!(cluster = %shared.settings.cluster, %member, %address, "serving");
         let (control, test_backup) = (Some(control), self.test_backup);
-        Ok(Member { shared, grid, address, http_address, stop, cores, control, test_backup })
+        Ok(Member {
+            shared,
+            grid,
+            address,
+            http_address,
+            stop,
+            cores,
+            control,
+            drained,
+            test_backup,
+        })
     }
 }
 
@@ -206,13 +220,8 @@ impl Member {
     /// backup after `operation_timeout` are given up.
     pub async fn shutdown(mut self) {
         self.shared.drain();
-        let deadline = Instant::now() + self.shared.settings.operation_timeout;
-        let busy = |shared: &Shared| {
-            shared.counters.parked.get() > 0 || shared.counters.connections.get() > 0
-        };
-        while busy(&self.shared) && Instant::now() < deadline {
-            Pause::new(Duration::from_millis(5)).await;
-        }
+        // The control thread tells, or has ended: either way there is nothing to wait for.
+        let _ = (&mut self.drained).await;
         self.end();
     }
 
@@ -257,6 +266,7 @@ fn control_thread(
     http: Option<TcpListener>,
     cores: Vec<tokio::sync::mpsc::Sender<std::net::TcpStream>>,
     stop: watch::Receiver<bool>,
+    drained: oneshot::Sender<()>,
 ) -> Result<JoinHandle<()>> {
     cores::spawn("grid-control", async move {
         let listener = listener
@@ -274,7 +284,7 @@ fn control_thread(
         tokio::select! {
             () = stopped(stop) => {}
             () = acceptor.run() => {}
-            () = keep_time(&shared) => {}
+            () = keep_time(&shared, drained) => {}
         }
         if let Some(http) = http
             && let Ok(Err(error)) = http.await
@@ -284,14 +294,25 @@ fn control_thread(
     })
 }
 
-async fn keep_time(shared: &Shared) {
+async fn keep_time(shared: &Shared, drained: oneshot::Sender<()>) {
+    let mut drained = Some(drained);
+    let mut silence_due = Instant::now() + shared.silence_interval();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let now = Instant::now();
-        shared.slots.expire(Some(now));
-        for session in shared.sessions.overdue(now) {
+        if shared.is_drained(now)
+            && let Some(drained) = drained.take()
+        {
+            let _ = drained.send(());
+        }
+        shared.slots.expire(now);
+        if now >= silence_due {
+            silence_due = now + shared.silence_interval();
+            shared.close_silent();
+        }
+        for session in shared.sessions.take_overdue(now) {
             tracing::info!(%session, "session expired");
             shared.end_session(session);
         }
@@ -301,31 +322,5 @@ async fn keep_time(shared: &Shared) {
                 tokio::task::yield_now().await;
             }
         }
-    }
-}
-
-/// A pause that needs no runtime of the caller's.
-struct Pause(Option<Duration>);
-
-impl Pause {
-    fn new(pause: Duration) -> Self {
-        Pause(Some(pause))
-    }
-}
-
-impl std::future::Future for Pause {
-    type Output = ();
-
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<()> {
-        let Some(pause) = self.0.take() else { return std::task::Poll::Ready(()) };
-        let waker = cx.waker().clone();
-        std::thread::spawn(move || {
-            std::thread::sleep(pause);
-            waker.wake();
-        });
-        std::task::Poll::Pending
     }
 }

@@ -4,7 +4,7 @@
 use grid_core::wire::event::{self, Event};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::task::Waker;
 
 /// See the module documentation.
@@ -12,6 +12,10 @@ use std::task::Waker;
 pub(crate) struct Outbox {
     closed: AtomicBool,
     event_bytes_max: usize,
+    /// Replies of this connection that wait for their gates.
+    parked: AtomicUsize,
+    /// How often in a row the control thread has found that nothing came from the other side.
+    silence: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -19,6 +23,8 @@ pub(crate) struct Outbox {
 struct State {
     bytes: Vec<u8>,
     waker: Option<Waker>,
+    /// The connection waits for its socket and takes nothing: more bytes are no reason to wake it.
+    stalled: bool,
     /// Items that found no room, by subscription.
     missed: BTreeMap<u64, u64>,
 }
@@ -26,16 +32,38 @@ struct State {
 impl Outbox {
     /// An outbox that drops events, and counts them, beyond this many waiting bytes.
     pub(crate) fn new(event_bytes_max: usize) -> Self {
-        Outbox { closed: AtomicBool::new(false), event_bytes_max, state: Mutex::default() }
+        Outbox {
+            closed: AtomicBool::new(false),
+            event_bytes_max,
+            parked: AtomicUsize::new(0),
+            silence: AtomicU32::new(0),
+            state: Mutex::default(),
+        }
     }
 
-    /// Appends a reply frame. Their number is bounded by the requests that a connection may have waiting.
-    pub(crate) fn reply(&self, frame: &[u8]) {
-        self.add(|state| state.bytes.extend_from_slice(frame));
+    /// A reply of this connection waits for its gate now; [`Outbox::reply`] will bring it.
+    pub(crate) fn park(&self) {
+        self.parked.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Appends an item of a subscription, or counts it as missed.
-    pub(crate) fn event(&self, subscription: u64, event: Event<'_>) {
+    /// Whether a reply of this connection waits for its gate.
+    pub(crate) fn has_parked(&self) -> bool {
+        self.parked.load(Ordering::Acquire) > 0
+    }
+
+    /// Appends the frame of a reply that was parked: what a cell parks is bounded there. Returns whom to
+    /// wake once no lock is held.
+    #[must_use]
+    pub(crate) fn reply(&self, frame: &[u8]) -> Option<Waker> {
+        let waker = self.add(|state| state.bytes.extend_from_slice(frame));
+        self.parked.fetch_sub(1, Ordering::AcqRel);
+        waker
+    }
+
+    /// Appends an item of a subscription, or counts it as missed. Returns whom to wake once no lock is
+    /// held.
+    #[must_use]
+    pub(crate) fn event(&self, subscription: u64, event: Event<'_>) -> Option<Waker> {
         let max = self.event_bytes_max;
         self.add(|state| {
             if state.bytes.len() >= max {
@@ -46,36 +74,47 @@ impl Outbox {
                 event::encode(subscription, Event::Gap { missed }, &mut state.bytes);
             }
             event::encode(subscription, event, &mut state.bytes);
-        });
+        })
     }
 
-    fn add(&self, add: impl FnOnce(&mut State)) {
+    fn add(&self, add: impl FnOnce(&mut State)) -> Option<Waker> {
         if self.is_closed() {
-            return;
+            return None;
         }
         let mut state = self.state.lock();
         add(&mut state);
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        if state.stalled { None } else { state.waker.take() }
     }
 
-    /// Moves what is there to the end of `out`, and has the waker called when there is more.
-    pub(crate) fn take(&self, waker: &Waker, out: &mut Vec<u8>) {
+    /// Moves what is there to the end of `out`, and has the waker called when there is more. Without
+    /// `out` everything stays, and the waker is called only by [`Outbox::nudge`] and [`Outbox::close`].
+    pub(crate) fn take(&self, waker: &Waker, out: Option<&mut Vec<u8>>) {
         let mut state = self.state.lock();
-        if out.is_empty() {
-            std::mem::swap(out, &mut state.bytes);
-        } else {
-            out.append(&mut state.bytes);
-        }
-        for (subscription, missed) in std::mem::take(&mut state.missed) {
-            event::encode(subscription, Event::Gap { missed }, out);
+        state.stalled = out.is_none();
+        if let Some(out) = out {
+            if out.is_empty() {
+                std::mem::swap(out, &mut state.bytes);
+            } else {
+                out.append(&mut state.bytes);
+                state.bytes = Vec::new();
+            }
+            for (subscription, missed) in std::mem::take(&mut state.missed) {
+                event::encode(subscription, Event::Gap { missed }, out);
+            }
         }
         if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             state.waker = Some(waker.clone());
         }
+    }
+
+    /// Something came from the other side.
+    pub(crate) fn heard(&self) {
+        self.silence.store(0, Ordering::Relaxed);
+    }
+
+    /// How often in a row this was asked and nothing had come.
+    pub(crate) fn silence(&self) -> u32 {
+        self.silence.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Has the connection look around.
@@ -89,13 +128,8 @@ impl Outbox {
     /// Nobody will take anything any more; the connection, if it lives, is woken to end.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        let mut state = self.state.lock();
-        state.bytes = Vec::new();
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.state.lock().bytes = Vec::new();
+        self.nudge();
     }
 
     /// Whether the outbox was closed.
@@ -116,12 +150,12 @@ mod tests {
         let outbox = Outbox::new(100);
         let blob = Blob { tag: TypeTag(1), payload: &[7; 60] };
         for seq in 1..=5 {
-            outbox.event(9, Event::Item { seq, item: blob });
+            let _ = outbox.event(9, Event::Item { seq, item: blob });
         }
         let mut out = Vec::new();
-        outbox.take(Waker::noop(), &mut out);
-        outbox.event(9, Event::Item { seq: 6, item: blob });
-        outbox.take(Waker::noop(), &mut out);
+        outbox.take(Waker::noop(), Some(&mut out));
+        let _ = outbox.event(9, Event::Item { seq: 6, item: blob });
+        outbox.take(Waker::noop(), Some(&mut out));
         let mut seen = Vec::new();
         let mut rest = &out[..];
         while let Some((frame, used)) = split_frame(rest, 1000).unwrap() {
@@ -133,5 +167,18 @@ mod tests {
             rest = &rest[used..];
         }
         assert_eq!(seen, ["item 1", "item 2", "gap 3", "item 6"]);
+    }
+
+    #[test]
+    fn while_the_socket_is_full_events_neither_wake_the_connection_nor_pile_up() {
+        let outbox = Outbox::new(100);
+        let event = |seq| Event::Item { seq, item: Blob { tag: TypeTag(1), payload: &[7; 60] } };
+        outbox.take(Waker::noop(), None);
+        for seq in 0..1000 {
+            assert!(outbox.event(9, event(seq)).is_none(), "nobody takes anything");
+        }
+        assert!(outbox.state.lock().bytes.len() < 300);
+        outbox.take(Waker::noop(), Some(&mut Vec::new()));
+        assert!(outbox.event(9, event(1000)).is_some());
     }
 }

@@ -9,15 +9,25 @@ use std::time::{Duration, Instant};
 
 /// A session while it lives.
 #[derive(Debug)]
-pub(crate) struct Session {
-    pub(crate) id: SessionId,
+struct Session {
+    id: SessionId,
     /// The connection that may use it: the latest one. 0: none, the session has ended.
     user: AtomicU64,
+    /// Passes that were given out and not dropped yet, and since when there is none.
+    passes: Mutex<(usize, Instant)>,
+}
+
+impl Session {
+    fn pass(self: &Arc<Self>, user: u64) -> Pass {
+        self.user.store(user, Ordering::Release);
+        self.passes.lock().0 += 1;
+        Pass { session: Arc::clone(self), user }
+    }
 }
 
 /// The right of a connection to use its session. It ends with the session, and as soon as the client comes
 /// back on another connection: a request that is still under way on the old one must not take effect
-/// after the same request was answered on the new one.
+/// after the same request was answered on the new one. A session without a pass ends after a while.
 #[derive(Debug)]
 pub(crate) struct Pass {
     session: Arc<Session>,
@@ -37,14 +47,18 @@ impl Pass {
     }
 }
 
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let (count, since) = &mut *self.session.passes.lock();
+        (*count, *since) = (count.saturating_sub(1), Instant::now());
+    }
+}
+
 #[derive(Debug)]
 struct Known {
     session: Arc<Session>,
-    /// Connections that were given a pass so far.
+    /// Passes that were given out so far.
     users: u64,
-    connections: usize,
-    /// When the last connection went.
-    alone_since: Instant,
 }
 
 /// See the module documentation.
@@ -63,33 +77,19 @@ impl Sessions {
 
     /// A connection begins to use a session that was just opened.
     pub(crate) fn open(&self, id: SessionId) -> Pass {
-        let session = Arc::new(Session { id, user: AtomicU64::new(1) });
-        let known = Known {
-            session: Arc::clone(&session),
-            users: 1,
-            connections: 1,
-            alone_since: Instant::now(),
-        };
-        self.known.lock().insert(id, known);
-        Pass { session, user: 1 }
+        let passes = Mutex::new((0, Instant::now()));
+        let session = Arc::new(Session { id, user: AtomicU64::new(0), passes });
+        let pass = session.pass(1);
+        self.known.lock().insert(id, Known { session, users: 1 });
+        pass
     }
 
     /// A connection goes on with a session, if it lives; an older one can use it no longer.
     pub(crate) fn resume(&self, id: SessionId) -> Option<Pass> {
         let mut sessions = self.known.lock();
         let known = sessions.get_mut(&id)?;
-        known.connections += 1;
         known.users += 1;
-        known.session.user.store(known.users, Ordering::Release);
-        Some(Pass { session: Arc::clone(&known.session), user: known.users })
-    }
-
-    /// A connection of a session has gone.
-    pub(crate) fn leave(&self, id: SessionId) {
-        if let Some(known) = self.known.lock().get_mut(&id) {
-            known.connections = known.connections.saturating_sub(1);
-            known.alone_since = Instant::now();
-        }
+        Some(known.session.pass(known.users))
     }
 
     /// Nobody can use the session from now on.
@@ -104,14 +104,14 @@ impl Sessions {
         self.known.lock().keys().copied().collect()
     }
 
-    /// Sessions without a connection for longer than the timeout.
-    pub(crate) fn overdue(&self, now: Instant) -> Vec<SessionId> {
-        let sessions = self.known.lock();
-        let overdue = |known: &Known| {
-            known.connections == 0
-                && now.saturating_duration_since(known.alone_since) > self.timeout
+    /// Takes out the sessions that had no connection for longer than the timeout: nobody can use them from
+    /// now on.
+    pub(crate) fn take_overdue(&self, now: Instant) -> Vec<SessionId> {
+        let overdue = |_: &SessionId, known: &mut Known| {
+            let (passes, since) = *known.session.passes.lock();
+            passes == 0 && now.saturating_duration_since(since) > self.timeout
         };
-        sessions.values().filter(|known| overdue(known)).map(|known| known.session.id).collect()
+        self.known.lock().extract_if(overdue).map(|(id, _)| id).collect()
     }
 }
 
@@ -124,16 +124,18 @@ mod tests {
         let sessions = Sessions::new(Duration::from_secs(10));
         let first = sessions.open(SessionId(5));
         let later = |secs| Instant::now() + Duration::from_secs(secs);
-        assert!(sessions.overdue(later(60)).is_empty(), "it has a connection");
-        sessions.leave(SessionId(5));
-        assert!(sessions.overdue(later(9)).is_empty());
+        assert!(sessions.take_overdue(later(60)).is_empty(), "it has a connection");
         let second = sessions.resume(SessionId(5)).unwrap();
         assert!(!first.is_valid() && second.is_valid(), "one connection uses a session");
-        assert!(sessions.overdue(later(60)).is_empty());
-        sessions.leave(SessionId(5));
-        assert_eq!(sessions.overdue(later(11)), [SessionId(5)]);
-        sessions.remove(SessionId(5));
-        assert!(!second.is_valid());
+        drop(first);
+        assert!(sessions.take_overdue(later(60)).is_empty(), "the new one is still there");
+        drop(second);
+        assert!(sessions.take_overdue(later(9)).is_empty());
+        drop(sessions.resume(SessionId(5)).unwrap());
+        assert_eq!(sessions.take_overdue(later(11)), [SessionId(5)]);
         assert!(sessions.resume(SessionId(5)).is_none());
+        let ended = sessions.open(SessionId(6));
+        sessions.remove(SessionId(6));
+        assert!(!ended.is_valid() && sessions.resume(SessionId(6)).is_none());
     }
 }

@@ -10,7 +10,6 @@ use crate::outbox::Outbox;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use grid_core::error::{Error, Kind, Result};
-use grid_core::handle::Mailbox;
 use grid_core::ids::{MemberId, PartitionId};
 use grid_core::partition::{Env, Partition};
 use grid_core::store::{Ledger, Pool, PoolConfig};
@@ -18,8 +17,11 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// How often within the session timeout connections are asked whether something came.
+const SILENT_CHECKS: u32 = 4;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -40,12 +42,11 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Outboxes of the open connections, by a number of their own.
     pub(crate) connections: Mutex<HashMap<u64, Arc<Outbox>>>,
-    /// Mailboxes of subscribers in this process, to be closed with the member.
-    pub(crate) mailboxes: Mutex<Vec<Weak<Mailbox>>>,
     next_connection: AtomicU64,
     cells: Box<[Cell]>,
     closed: AtomicBool,
-    draining: AtomicBool,
+    /// Since the shutdown has begun: when what is under way is given up.
+    draining: OnceLock<Instant>,
 }
 
 impl Shared {
@@ -75,11 +76,10 @@ impl Shared {
             slots: Slots::default(),
             counters: Counters::default(),
             connections: Mutex::default(),
-            mailboxes: Mutex::default(),
             next_connection: AtomicU64::new(0),
             cells,
             closed: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
+            draining: OnceLock::new(),
             settings,
         })
     }
@@ -109,14 +109,35 @@ impl Shared {
 
     /// Takes no new connections; those that are there end once nothing of theirs is under way.
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.get_or_init(|| Instant::now() + self.settings.operation_timeout);
         for outbox in self.connections.lock().values() {
             outbox.nudge();
         }
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.draining.get().is_some()
+    }
+
+    /// Whether the member drains and has nothing under way any more, or has waited for it long enough.
+    pub(crate) fn is_drained(&self, now: Instant) -> bool {
+        let idle = || self.counters.parked.get() == 0 && self.counters.connections.get() == 0;
+        self.draining.get().is_some_and(|deadline| now >= *deadline || idle())
+    }
+
+    /// Closes connections on which nothing has come for as long as a session may be silent: the other side
+    /// is gone without a word, or does not read. To be called four times within that time.
+    pub(crate) fn close_silent(&self) {
+        for outbox in self.connections.lock().values() {
+            if outbox.silence() > SILENT_CHECKS {
+                outbox.close();
+            }
+        }
+    }
+
+    /// How often [`Shared::close_silent`] is due.
+    pub(crate) fn silence_interval(&self) -> Duration {
+        self.settings.session_timeout / SILENT_CHECKS
     }
 
     /// Gives a connection its number.
@@ -130,10 +151,8 @@ impl Shared {
     pub(crate) fn close(&self) {
         self.drain();
         self.closed.store(true, Ordering::Release);
-        self.slots.expire(None);
-        for mailbox in self.mailboxes.lock().drain(..).filter_map(|weak| weak.upgrade()) {
-            mailbox.close();
-        }
+        self.slots.close();
+        self.cells.iter().for_each(Cell::close);
     }
 
     /// Ends a session: nobody can use it from now on, and every partition forgets it.

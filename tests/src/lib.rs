@@ -1,6 +1,7 @@
 //! Helpers of the tests of the grid as a whole. The code in the README is tested here too.
 
 pub mod proxy;
+pub mod raw;
 
 use grid_client::Client;
 use grid_node::Member;

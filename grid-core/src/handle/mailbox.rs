@@ -58,11 +58,13 @@ impl Mailbox {
         }
     }
 
-    /// Delivers an event. Returns false if the subscriber has left.
-    pub fn deliver(&self, event: RawEvent) -> bool {
+    /// Delivers an event, unless the subscriber has left. Returns whom to wake once no lock is held: what
+    /// a waker does is up to the subscriber's executor, and may end the subscription.
+    #[must_use = "the subscriber is to be woken"]
+    pub fn deliver(&self, event: RawEvent) -> Option<Waker> {
         let mut state = self.state.lock();
         if state.left {
-            return false;
+            return None;
         }
         if state.events.len() < self.items_max {
             state.events.push_back(event);
@@ -78,29 +80,16 @@ impl Mailbox {
                 _ => state.events.push_back(RawEvent::Gap { missed: lost }),
             }
         }
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        true
+        state.waker.take()
     }
 
-    /// No event will come any more; what is there can still be taken.
-    pub fn close(&self) {
+    /// No event will come any more; what is there can still be taken. Returns whom to wake once no lock
+    /// is held.
+    #[must_use = "the subscriber is to be woken"]
+    pub fn close(&self) -> Option<Waker> {
         let mut state = self.state.lock();
         state.closed = true;
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Whether the subscriber has left.
-    #[must_use]
-    pub fn has_left(&self) -> bool {
-        self.state.lock().left
+        state.waker.take()
     }
 
     pub(super) fn try_take(&self) -> Option<RawEvent> {
@@ -154,14 +143,17 @@ mod tests {
     fn a_full_mailbox_counts_what_it_drops_and_says_so_at_that_place() {
         let mailbox = Mailbox::new(2);
         for seq in 1..=5 {
-            assert!(mailbox.deliver(item(seq)));
+            assert!(mailbox.deliver(item(seq)).is_none());
         }
         assert_eq!(mailbox.try_take(), Some(item(1)));
         assert_eq!(mailbox.try_take(), Some(item(2)));
         assert_eq!(mailbox.try_take(), Some(RawEvent::Gap { missed: Some(3) }));
-        assert!(mailbox.deliver(item(6)));
+        assert!(mailbox.deliver(item(6)).is_none());
         assert_eq!(mailbox.try_take(), Some(item(6)));
+        assert!(mailbox.poll_take(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(mailbox.deliver(item(7)).is_some(), "somebody waits");
         mailbox.leave();
-        assert!(!mailbox.deliver(item(7)));
+        assert!(mailbox.deliver(item(8)).is_none());
+        assert_eq!(mailbox.try_take(), None);
     }
 }

@@ -19,8 +19,8 @@ type Values<V> = OpFuture<Vec<Option<V>>>;
 /// Operands for one partition.
 #[derive(Default)]
 struct Group {
-    /// Positions of the keys in the caller's order.
-    keys: Vec<usize>,
+    /// Positions of the keys in the caller's order, and where each begins in `encoded`.
+    keys: Vec<(usize, usize)>,
     encoded: Vec<u8>,
 }
 
@@ -45,7 +45,7 @@ impl Groups {
         if !group.keys.is_empty() && group.encoded.len() + encoded.len() > GROUP_BYTES_MAX {
             self.closed.push((partition, std::mem::take(group)));
         }
-        group.keys.push(at);
+        group.keys.push((at, group.encoded.len()));
         group.encoded.extend_from_slice(&encoded);
         Ok(())
     }
@@ -78,29 +78,38 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
             (groups, values)
         };
         self.named.known().await?;
-        let started: Vec<(Vec<usize>, Values<V>)> = groups
-            .into_all()
-            .into_iter()
-            .map(|(partition, group)| {
-                let body = keys_body(group.keys.len(), &group.encoded);
-                let future = self.named.start(
-                    OpCode::MapGetAll,
-                    partition,
-                    Ok(body),
-                    None,
-                    values_answer::<V>,
-                );
-                (group.keys, future)
-            })
-            .collect();
-        for (keys, future) in started {
-            for (at, value) in keys.into_iter().zip(future.await?) {
-                if let Some(slot) = values.get_mut(at) {
-                    *slot = value;
+        let all = groups.into_all();
+        let started: Vec<Values<V>> =
+            all.iter().map(|(partition, group)| self.get_some(*partition, group, 0)).collect();
+        for ((partition, group), mut future) in all.iter().zip(started) {
+            let mut done = 0;
+            loop {
+                let some = future.await?;
+                if some.is_empty() {
+                    return Err(Error::with(Kind::Malformed, "an answer without a value"));
                 }
+                for ((at, _), value) in group.keys.iter().skip(done).zip(some) {
+                    if let Some(slot) = values.get_mut(*at) {
+                        *slot = value;
+                    }
+                    done += 1;
+                }
+                if done >= group.keys.len() {
+                    break;
+                }
+                // Large values come in several answers.
+                future = self.get_some(*partition, group, done);
             }
         }
         Ok(values)
+    }
+
+    /// Asks for the values of a group but for those that are there already.
+    fn get_some(&self, partition: PartitionId, group: &Group, done: usize) -> Values<V> {
+        let from = group.keys.get(done).map_or(0, |(_, from)| *from);
+        let rest = group.encoded.get(from..).unwrap_or_default();
+        let body = keys_body(group.keys.len() - done, rest);
+        self.named.start(OpCode::MapGetAll, partition, Ok(body), None, values_answer::<V>)
     }
 
     /// Writes many entries. Those of one partition are written together or not at all (up to 1 MiB of

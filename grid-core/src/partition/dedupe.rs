@@ -167,6 +167,11 @@ impl Sessions {
         self.account.set(self.bytes + self.by_id.len() * SESSION_BYTES);
     }
 
+    /// Whether anything is remembered of a session.
+    pub(crate) fn knows(&self, session: SessionId) -> bool {
+        self.by_id.contains_key(&session)
+    }
+
     /// Forgets a session.
     pub(crate) fn expire(&mut self, session: SessionId) {
         let freed = self.by_id.remove(&session).map_or(0, |answers| answers.bytes);

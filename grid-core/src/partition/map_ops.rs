@@ -5,6 +5,7 @@ use super::map::{Found, answer_value, due_of, map_in, meta, value_of};
 use super::{Partition, Step, Turn};
 use crate::data::Blob;
 use crate::ids::{Millis, Seq, StructureId};
+use crate::limits::SCAN_BYTES_MAX;
 use crate::op::{Entries, Keys, Life};
 use crate::store::{Entry, Idle, hash64};
 use crate::time::Clock;
@@ -97,7 +98,8 @@ impl Partition {
         })
     }
 
-    /// Answers of all keys, each 0 or 1 and the value.
+    /// Answers of the first keys, at least one and as many as [`SCAN_BYTES_MAX`] takes: each 0 or 1 and the
+    /// value. The caller asks again for the others.
     pub(super) fn map_get_all(
         &mut self,
         turn: &mut Turn<'_>,
@@ -106,6 +108,9 @@ impl Partition {
     ) -> Step {
         let mut gate = Seq(0);
         for key in keys.iter() {
+            if turn.answer().len() >= SCAN_BYTES_MAX {
+                break;
+            }
             let hash = hash64(key.blob.payload, self.env.seed);
             gate = gate.max(self.map_read(turn, At { s, hash, key }, |reply, entry| {
                 reply.push(u8::from(entry.is_some()));

@@ -34,7 +34,10 @@ impl Acceptor {
             let counters = &self.shared.counters;
             counters.accepted.add(1);
             let max = self.shared.settings.connections_max as u64;
-            if counters.connections.get() >= max || self.shared.is_draining() {
+            if self.shared.is_draining() {
+                continue;
+            }
+            if counters.connections.get() >= max {
                 tracing::warn!(max, "a connection was refused: limits.connections-max");
                 counters.offenders.add(1);
                 continue;

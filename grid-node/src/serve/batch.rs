@@ -6,7 +6,7 @@ use super::control;
 use crate::cell::{Cell, Reply, ReplyTo, Submitted};
 use crate::shared::Shared;
 use grid_core::error::{Error, Kind, Result};
-use grid_core::ids::PartitionId;
+use grid_core::ids::{PartitionId, RequestId};
 use grid_core::op::{Op, OpCode};
 use grid_core::partition::{Request, Stamp};
 use grid_core::partitioning::partition_of;
@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// Frames that are looked at together.
 const AHEAD: usize = 64;
 
+/// Bytes of answers after which a batch ends, so that small requests for large values do not pile up.
+const OUT_BYTES_MAX: usize = 1 << 20;
+
 /// A decoded operation, ready to run.
 struct Ready<'a> {
     header: RequestHeader,
@@ -25,37 +28,48 @@ struct Ready<'a> {
     hash: u64,
 }
 
-/// Runs all whole frames of `bytes`; returns how many bytes they take.
+/// A request and the length of all up to its end. One that is malformed inside is answered with an error:
+/// its frame is intact, so the connection can go on.
+struct Decoded<'a> {
+    request: std::result::Result<Ready<'a>, (RequestId, Error)>,
+    end: usize,
+}
+
+/// How far a batch came.
+pub(super) struct Ran {
+    /// Bytes of the frames that were run.
+    pub(super) used: usize,
+    /// It ended for the length of its answers; there may be more whole frames.
+    pub(super) full: bool,
+}
+
+/// Runs whole frames of `bytes`: all, unless the answers fill the batch.
 ///
 /// # Errors
 /// What the other side did wrong; the connection is to be ended.
-pub(super) fn run(connection: &mut Connection, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize> {
+pub(super) fn run(connection: &mut Connection, bytes: &[u8], out: &mut Vec<u8>) -> Result<Ran> {
     let shared = Arc::clone(&connection.shared);
-    let mut used = 0;
+    let (mut used, mut full) = (0, false);
     let (mut reads, mut writes) = (0, 0);
-    loop {
-        let mut batch: [Option<Ready<'_>>; AHEAD] = [const { None }; AHEAD];
-        let mut count = 0;
+    while !full {
+        let mut batch: [Option<Decoded<'_>>; AHEAD] = [const { None }; AHEAD];
+        let (mut count, mut end) = (0, used);
         let mut rare = None;
-        while count < AHEAD {
-            let rest = bytes.get(used..).unwrap_or_default();
+        for slot in &mut batch {
+            let rest = bytes.get(end..).unwrap_or_default();
             let Some((frame, len)) = split_frame(rest, shared.settings.frame_bytes_max)? else {
                 break;
             };
-            used += len;
+            end += len;
             match frame.first().copied().and_then(FrameKind::from_code) {
-                Some(FrameKind::Request) => match decode(&shared, frame, out)? {
-                    Some(ready) => {
-                        if let Ok(cell) = shared.cell(ready.header.partition)
-                            && ready.hash != 0
-                        {
-                            cell.prefetch(ready.header.structure, ready.hash, true);
-                        }
-                        batch[count] = Some(ready);
-                        count += 1;
+                Some(FrameKind::Request) => {
+                    let request = decode(&shared, frame)?;
+                    if let Ok(ready) = &request {
+                        prefetch(&shared, ready, true);
                     }
-                    None => shared.counters.refuse(Kind::Malformed),
-                },
+                    *slot = Some(Decoded { request, end });
+                    count += 1;
+                }
                 Some(FrameKind::Control) => {
                     rare = Some(frame);
                     break;
@@ -67,18 +81,35 @@ pub(super) fn run(connection: &mut Connection, bytes: &[u8], out: &mut Vec<u8>) 
             }
         }
         if count > 1 {
-            for ready in batch.iter().flatten().filter(|ready| ready.hash != 0) {
-                if let Ok(cell) = shared.cell(ready.header.partition) {
-                    cell.prefetch(ready.header.structure, ready.hash, false);
-                }
+            for ready in batch.iter().flatten().filter_map(|decoded| decoded.request.as_ref().ok())
+            {
+                prefetch(&shared, ready, false);
             }
         }
-        for ready in batch.iter().flatten() {
-            let write = execute(connection, &shared, ready, out);
-            (reads, writes) = (reads + u64::from(!write), writes + u64::from(write));
+        for Decoded { request, end } in batch.iter().flatten() {
+            match request {
+                Ok(ready) => {
+                    let write = execute(connection, &shared, ready, out);
+                    (reads, writes) = (reads + u64::from(!write), writes + u64::from(write));
+                }
+                Err((request, error)) => {
+                    shared.counters.refuse(error.kind());
+                    let at = reply::begin(*request, shared.control.index(), out);
+                    reply::fail(error, at, out);
+                }
+            }
+            used = *end;
+            full = out.len() >= OUT_BYTES_MAX;
+            if full {
+                break;
+            }
         }
         match rare {
-            Some(frame) => control::run(connection, frame, out)?,
+            _ if full => {}
+            Some(frame) => {
+                control::run(connection, frame, out)?;
+                used = end;
+            }
             None if count < AHEAD => break,
             None => {}
         }
@@ -89,28 +120,39 @@ pub(super) fn run(connection: &mut Connection, bytes: &[u8], out: &mut Vec<u8>) 
     if writes > 0 {
         shared.counters.writes.add(writes);
     }
-    Ok(used)
+    Ok(Ran { used, full })
 }
 
-/// Decodes a request. One that is malformed inside is answered with an error: its frame is intact, so
-/// the connection can go on.
 #[inline]
-fn decode<'a>(shared: &Shared, frame: &'a [u8], out: &mut Vec<u8>) -> Result<Option<Ready<'a>>> {
+fn prefetch(shared: &Shared, ready: &Ready<'_>, index: bool) {
+    if ready.hash != 0
+        && let Ok(cell) = shared.cell(ready.header.partition)
+    {
+        cell.prefetch(ready.header.structure, ready.hash, index);
+    }
+}
+
+/// Decodes a request.
+///
+/// # Errors
+/// If not even its header can be read.
+#[inline]
+fn decode<'a>(
+    shared: &Shared,
+    frame: &'a [u8],
+) -> Result<std::result::Result<Ready<'a>, (RequestId, Error)>> {
     let (header, body) = request::decode(frame)?;
-    match Op::decode(header.code, body).and_then(|op| {
+    let op = Op::decode(header.code, body).and_then(|op| {
         check_partition(&op, header.partition, shared.settings.partitions)?;
         Ok(op)
-    }) {
+    });
+    Ok(match op {
         Ok(op) => {
             let hash = op.key().map_or(0, |key| hash64(key.blob.payload, shared.env.seed));
-            Ok(Some(Ready { header, op, hash }))
+            Ok(Ready { header, op, hash })
         }
-        Err(error) => {
-            let at = reply::begin(header.request, shared.control.index(), out);
-            reply::fail(&error, at, out);
-            Ok(None)
-        }
-    }
+        Err(error) => Err((header.request, error)),
+    })
 }
 
 /// The keys of an operation must belong to the partition that it names.
@@ -146,7 +188,10 @@ fn execute(connection: &Connection, shared: &Shared, ready: &Ready<'_>, out: &mu
     let request = Request { structure: header.structure, op: ready.op, stamp, hash: ready.hash };
     let seal = |out: &mut Vec<u8>, at: usize, waits: bool| {
         end_frame(out, at);
-        waits.then(|| ReplyTo::Connection(Arc::clone(&connection.outbox)))
+        waits.then(|| {
+            connection.outbox.park();
+            ReplyTo::Connection(Arc::clone(&connection.outbox))
+        })
     };
     let cell: Result<&Cell> = shared.check_open().and_then(|()| shared.cell(header.partition));
     let submitted = match cell {

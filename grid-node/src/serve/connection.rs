@@ -1,7 +1,7 @@
 //! A connection as one task: read what is there with one call, run all of it, write all answers with one
 //! call. Buffers belong to the core's thread; a connection that is idle holds none.
 
-use super::batch;
+use super::batch::{self, Ran};
 use super::handshake::{self, Peer};
 use crate::outbox::Outbox;
 use crate::sessions::Pass;
@@ -22,6 +22,8 @@ const READ_BYTES: usize = 256 << 10;
 const PENDING_BYTES_MAX: usize = 1 << 20;
 /// Capacity that the core's output buffer keeps.
 const OUT_BYTES_KEPT: usize = 1 << 20;
+/// Batches after which a connection lets the others of its core have a turn.
+const BATCHES_MAX: usize = 4;
 
 struct Buffers {
     input: Box<[u8]>,
@@ -43,8 +45,10 @@ pub(super) struct Connection {
     /// Number of this connection among those of the member.
     number: u64,
     stream: TcpStream,
-    /// The beginning of a frame whose end has not come.
-    partial: Vec<u8>,
+    /// What has come and was not run: the beginning of a frame whose end has not come, or behind answers
+    /// that fill a batch (`backlog`) any number of frames.
+    rest: Vec<u8>,
+    backlog: bool,
     /// Answers that the socket has not taken yet, and how many of their bytes it has.
     pending: Vec<u8>,
     written: usize,
@@ -56,14 +60,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
     match handshake::welcome(&shared, &mut stream).await {
         Ok(peer) => {
             tracing::debug!(%from, name = %peer.name, session = %peer.session.id(), "client connected");
-            let session = peer.session.id();
             let mut connection = Connection::new(Arc::clone(&shared), peer, stream);
             if let Err(error) = poll_fn(|cx| connection.poll(cx)).await {
                 shared.counters.offenders.add(1);
                 tracing::warn!(%from, %error, "client disconnected for its fault");
             }
-            drop(connection);
-            shared.sessions.leave(session);
         }
         Err(error) => {
             shared.counters.offenders.add(1);
@@ -83,7 +84,9 @@ impl Connection {
             outbox,
             subscribed: Vec::new(),
             stream,
-            partial: peer.rest,
+            // What came with the hello has not been looked at.
+            backlog: !peer.rest.is_empty(),
+            rest: peer.rest,
             pending: Vec::new(),
             written: 0,
             shared,
@@ -92,33 +95,39 @@ impl Connection {
 
     /// Ready when the connection has ended; an error if that is the other side's fault.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if !self.partial.is_empty() && self.partial.capacity() <= 512 {
-            // What came with the hello has not been looked at.
-            let rest = std::mem::take(&mut self.partial);
-            self.run_batch(&rest)?;
-        }
-        loop {
-            self.outbox.take(cx.waker(), &mut self.pending);
+        for _ in 0..BATCHES_MAX {
+            let parked = self.outbox.has_parked(); // before `take`, which then has what came of them
+            let room = self.has_room();
+            self.outbox.take(cx.waker(), room.then_some(&mut self.pending));
             if self.outbox.is_closed() || !self.session.is_valid() {
                 return Poll::Ready(Ok(()));
             }
-            if self.poll_flush(cx)?.is_pending()
-                && self.pending.len() - self.written > PENDING_BYTES_MAX
-            {
+            if self.poll_flush(cx).is_pending() && !self.has_room() {
                 return Poll::Pending;
             }
-            match ready!(self.poll_batch(cx)) {
-                Ok(true) => {}
-                Ok(false) => return Poll::Ready(Ok(())),
-                Err(error) => return Poll::Ready(Err(error)),
+            if !room {
+                continue; // the outbox was left alone
             }
-            if self.shared.is_draining() && self.pending.is_empty() && self.partial.is_empty() {
-                return Poll::Ready(Ok(()));
+            match self.poll_batch(cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(end) => return Poll::Ready(end.map(|_| ())),
+                Poll::Pending => {
+                    let idle = !parked && self.pending.is_empty() && self.rest.is_empty();
+                    let ends = idle && self.shared.is_draining();
+                    return if ends { Poll::Ready(Ok(())) } else { Poll::Pending };
+                }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    /// Reads once and runs what came. False at the end of the stream.
+    /// Whether the other side reads its answers fast enough to be given more.
+    fn has_room(&self) -> bool {
+        self.pending.len() - self.written <= PENDING_BYTES_MAX
+    }
+
+    /// Reads once, unless something is left to run, and runs it. False at the end of the stream.
     fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
         BUFFERS.with(|buffers| {
             let Ok(mut buffers) = buffers.try_borrow_mut() else {
@@ -126,26 +135,27 @@ impl Connection {
             };
             let Buffers { input, out } = &mut *buffers;
             let mut read = ReadBuf::new(input);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read)) {
-                Ok(()) if read.filled().is_empty() => return Poll::Ready(Ok(false)),
-                Ok(()) => {}
-                // A reset is how clients are killed; it is nobody's fault.
-                Err(_) => return Poll::Ready(Ok(false)),
+            if !self.backlog {
+                match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read)) {
+                    Ok(()) if read.filled().is_empty() => return Poll::Ready(Ok(false)),
+                    Ok(()) => {}
+                    // A reset is how clients are killed; it is nobody's fault.
+                    Err(_) => return Poll::Ready(Ok(false)),
+                }
+                self.outbox.heard();
+                self.shared.counters.received.add(read.filled().len() as u64);
             }
-            self.shared.counters.received.add(read.filled().len() as u64);
-            let mut result = self.feed(read.filled(), out);
+            let mut result = self.feed(read.filled(), out).map(|()| true);
             self.shared.counters.sent.add(out.len() as u64);
+            let mut taken = 0;
             if self.pending.is_empty() && !out.is_empty() {
                 match Pin::new(&mut self.stream).poll_write(cx, out) {
-                    Poll::Ready(Ok(n)) if n == out.len() => out.clear(),
-                    Poll::Ready(Ok(n)) => {
-                        out.drain(..n);
-                    }
+                    Poll::Ready(Ok(n)) => taken = n,
                     Poll::Ready(Err(_)) => result = Ok(false),
                     Poll::Pending => {}
                 }
             }
-            self.pending.extend_from_slice(out);
+            self.pending.extend_from_slice(out.get(taken..).unwrap_or_default());
             out.clear();
             out.shrink_to(OUT_BYTES_KEPT);
             Poll::Ready(result)
@@ -153,44 +163,49 @@ impl Connection {
     }
 
     /// Runs the whole frames among what has come and keeps the rest.
-    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<bool> {
-        if self.partial.is_empty() {
-            let used = batch::run(self, bytes, out)?;
-            self.partial.extend_from_slice(bytes.get(used..).unwrap_or_default());
-            return Ok(true);
+    fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        if self.rest.is_empty() {
+            let Ran { used, full } = batch::run(self, bytes, out)?;
+            self.rest.extend_from_slice(bytes.get(used..).unwrap_or_default());
+            self.backlog = full;
+            return Ok(());
         }
-        let mut whole = std::mem::take(&mut self.partial);
+        let mut whole = std::mem::take(&mut self.rest);
         whole.extend_from_slice(bytes);
-        let used = batch::run(self, &whole, out)?;
-        if used < whole.len() {
-            whole.drain(..used);
-            self.partial = whole;
+        let Ran { used, full } = batch::run(self, &whole, out)?;
+        self.backlog = full;
+        if used == 0 {
+            self.rest = whole; // a large frame grows in place
+        } else if used < whole.len() {
+            // Not in place: the buffer may have held a large frame.
+            self.rest.extend_from_slice(whole.get(used..).unwrap_or_default());
         }
-        Ok(true)
-    }
-
-    fn run_batch(&mut self, bytes: &[u8]) -> Result<()> {
-        let mut out = std::mem::take(&mut self.pending);
-        let result = self.feed(bytes, &mut out);
-        self.pending = out;
-        result.map(|_| ())
+        Ok(())
     }
 
     /// Writes what is pending.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.written < self.pending.len() {
             let rest = self.pending.get(self.written..).unwrap_or_default();
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
-                Ok(n) if n > 0 => self.written += n,
-                _ => {
+            match Pin::new(&mut self.stream).poll_write(cx, rest) {
+                Poll::Ready(Ok(n)) if n > 0 => self.written += n,
+                Poll::Ready(_) => {
                     self.outbox.close();
                     break;
+                }
+                Poll::Pending => {
+                    // For a reader that is always a bit behind, `pending` is never empty.
+                    if self.written > self.pending.len() / 2 {
+                        self.pending.drain(..self.written);
+                        self.written = 0;
+                    }
+                    return Poll::Pending;
                 }
             }
         }
         self.pending = Vec::new();
         self.written = 0;
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 }
 
@@ -198,8 +213,11 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.outbox.close();
         self.shared.connections.lock().remove(&self.number);
-        for (_, partition) in &self.subscribed {
-            if let Ok(cell) = self.shared.cell(*partition) {
+        let mut partitions: Vec<_> = self.subscribed.iter().map(|(_, at)| *at).collect();
+        partitions.sort_unstable();
+        partitions.dedup();
+        for partition in partitions {
+            if let Ok(cell) = self.shared.cell(partition) {
                 cell.forget_connection(&self.outbox);
             }
         }
