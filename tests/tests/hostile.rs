@@ -67,7 +67,8 @@ async fn reads_that_wait_for_a_backup_are_refused_before_they_fill_the_memory() 
 async fn a_shutdown_ends_idle_connections_at_once_and_waits_for_parked_replies() {
     let (member, backup) = member_with_backup(Acks::AtOnce).await;
     let (idle, busy) = (client(&member).await, client(&member).await);
-    idle.map::<u64, u64>("m").set(&1, &1).await.unwrap();
+    let map = idle.map::<u64, u64>("m");
+    map.set(&1, &1).await.unwrap();
     backup.set(Acks::Held);
     let write = tokio::spawn(busy.map::<u64, u64>("m").set(&1, &2).into_future());
     let held = std::sync::Arc::clone(&backup);
@@ -76,7 +77,7 @@ async fn a_shutdown_ends_idle_connections_at_once_and_waits_for_parked_replies()
     // The idle one is told by the end of its connection, long before the shutdown gives up.
     let error = loop {
         let short = Duration::from_millis(50);
-        match idle.map::<u64, u64>("m").get(&7).timeout(short).await {
+        match map.get(&7).timeout(short).await {
             Ok(_) => tokio::task::yield_now().await,
             Err(error) => break error,
         }

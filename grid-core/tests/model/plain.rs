@@ -115,10 +115,13 @@ impl Model {
         });
     }
 
+    /// Logged only where something is remembered of the session.
     pub(crate) fn expire_session(&mut self, turn: &mut Turn<'_>, session: u64) {
-        self.log(turn, |model, _| {
-            model.sessions.remove(&session);
-        });
+        if self.sessions.contains_key(&session) {
+            self.log(turn, |model, _| {
+                model.sessions.remove(&session);
+            });
+        }
     }
 
     fn end(&mut self, turn: &mut Turn<'_>, m: u8, k: u8) {
