@@ -8,6 +8,7 @@ use grid_core::ids::{PartitionId, StructureId};
 use grid_core::wire::control::{Control, ControlReply};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -37,10 +38,15 @@ impl Invoke for Remote {
         self.0.state.lock().window.forget(token);
     }
 
-    fn declare(&self, name: &str, kind: StructureKind) -> BoxFuture<Result<StructureId>> {
+    fn declare(
+        &self,
+        name: &str,
+        kind: StructureKind,
+        timeout: Option<Duration>,
+    ) -> BoxFuture<Result<StructureId>> {
         let (link, name) = (Arc::clone(&self.0), name.to_owned());
         Box::pin(async move {
-            match link.call(Control::Declare { name: name.clone(), kind }).await? {
+            match link.call_within(Control::Declare { name: name.clone(), kind }, timeout).await? {
                 ControlReply::Declared { structure, .. } => {
                     link.state.lock().names.insert(structure, (name, kind));
                     Ok(structure)

@@ -128,14 +128,15 @@ impl Link {
     }
 
     /// Sends a control message; the answer comes through the receiver.
-    pub(crate) fn control(
+    fn control(
         &self,
         message: Control,
+        timeout: Duration,
     ) -> Result<oneshot::Receiver<Result<ControlReply>>> {
         let mut state = self.state.lock();
         state.check_open()?;
         let (answer, receiver) = oneshot::channel();
-        state.send_control(message, Instant::now() + self.operation_timeout, answer)?;
+        state.send_control(message, Instant::now() + timeout, answer)?;
         drop(state);
         self.kick.notify_one();
         Ok(receiver)
@@ -143,7 +144,16 @@ impl Link {
 
     /// Sends a control message and waits for its answer as long as for an operation.
     pub(crate) async fn call(&self, message: Control) -> Result<ControlReply> {
-        match self.control(message)?.await {
+        self.call_within(message, None).await
+    }
+
+    /// Sends a control message and waits for its answer; none: as long as for an operation.
+    pub(crate) async fn call_within(
+        &self,
+        message: Control,
+        timeout: Option<Duration>,
+    ) -> Result<ControlReply> {
+        match self.control(message, timeout.unwrap_or(self.operation_timeout))?.await {
             Ok(answer) => answer?.accepted(),
             Err(_) => Err(closed()),
         }

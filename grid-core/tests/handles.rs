@@ -241,7 +241,12 @@ impl Invoke for Fake {
         });
     }
 
-    fn declare(&self, name: &str, kind: StructureKind) -> BoxFuture<Result<StructureId>> {
+    fn declare(
+        &self,
+        name: &str,
+        kind: StructureKind,
+        _timeout: Option<Duration>,
+    ) -> BoxFuture<Result<StructureId>> {
         let result = self.with(|state| state.declare(name, kind));
         Box::pin(Slow(Some(result), false))
     }

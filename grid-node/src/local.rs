@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Operations of this process that wait for their gate.
 #[derive(Debug, Default)]
@@ -194,7 +194,12 @@ impl Invoke for Local {
         self.shared.slots.forget(token);
     }
 
-    fn declare(&self, name: &str, kind: StructureKind) -> BoxFuture<Result<StructureId>> {
+    fn declare(
+        &self,
+        name: &str,
+        kind: StructureKind,
+        _timeout: Option<Duration>,
+    ) -> BoxFuture<Result<StructureId>> {
         let declared =
             self.shared.check_open().and_then(|()| self.shared.control.declare(name, kind));
         Box::pin(std::future::ready(declared.map(|(id, _)| id)))

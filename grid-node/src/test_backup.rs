@@ -129,18 +129,21 @@ impl TestBackup {
     }
 
     fn run(&self, shared: &Shared) {
+        let mut told = vec![Seq(0); shared.cells().len()];
         while let Some(partitions) = shared.links.next() {
             for partition in partitions {
                 if self.state.lock().acks == Acks::Dead {
                     continue;
                 }
-                if let Some(seq) = self.copy(shared, partition) {
+                let told = told.get_mut(usize::from(partition.0));
+                // A partition may be named again although nothing new came.
+                if let (Some(seq), Some(told)) = (self.copy(shared, partition), told)
+                    && seq > *told
+                {
+                    *told = seq;
                     let mut state = self.state.lock();
                     if state.acks == Acks::Held {
-                        // A partition may be named again although nothing new came.
-                        if !state.waiting.contains(&(partition, seq)) {
-                            state.waiting.push((partition, seq));
-                        }
+                        state.waiting.push((partition, seq));
                         self.held.notify_all();
                     } else {
                         drop(state);

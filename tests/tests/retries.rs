@@ -69,6 +69,12 @@ async fn a_caller_never_hangs_when_the_member_is_gone() {
     assert_eq!((error.kind(), error.applied()), (Kind::Timeout, Applied::No), "it was never sent");
     let error = map.get(&1).timeout(short).await.unwrap_err();
     assert_eq!((error.kind(), error.applied()), (Kind::Timeout, Applied::No));
+    // The look-up of a name counts too.
+    let unknown = client.map::<u64, u64>("never used").get(&1).timeout(short).into_future();
+    let error = tokio::time::timeout(Duration::from_secs(5), unknown).await.expect("in time");
+    let error = error.unwrap_err();
+    assert_eq!((error.kind(), error.applied()), (Kind::Timeout, Applied::No));
+    assert!(error.to_string().contains("no connection to a member: "), "{error}");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use grid_core::{Error, Kind, PartitionId, Result, StructureId};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 const PARTITIONS: u16 = 271;
 const SEED: u64 = 42;
@@ -75,7 +76,12 @@ impl Invoke for Local {
 
     fn forget(&self, _: Token) {}
 
-    fn declare(&self, name: &str, kind: StructureKind) -> BoxFuture<Result<StructureId>> {
+    fn declare(
+        &self,
+        name: &str,
+        kind: StructureKind,
+        _timeout: Option<Duration>,
+    ) -> BoxFuture<Result<StructureId>> {
         let mut names = self.names.lock();
         let slot = names.iter().position(|known| known == name).unwrap_or_else(|| {
             names.push(name.to_owned());

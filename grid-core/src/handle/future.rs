@@ -56,7 +56,7 @@ impl<T> OpFuture<T> {
     /// Looks the name up first. A member in this process knows it at once, and the operation starts now.
     #[cold]
     pub(super) fn declaring(named: Arc<Named>, operation: Operation<T>) -> Self {
-        let id = named.declare();
+        let id = named.declare(operation.timeout);
         let mut future = OpFuture(State::Declaring(Box::new(Declaring { named, id, operation })));
         let mut cx = Context::from_waker(Waker::noop());
         future.advance(&mut cx);

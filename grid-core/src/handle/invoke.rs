@@ -65,8 +65,13 @@ pub trait Invoke: Send + Sync + 'static {
     /// Nobody waits for this operation any more. It is not taken back.
     fn forget(&self, token: Token);
 
-    /// The id of a name, agreed now if this is its first use.
-    fn declare(&self, name: &str, kind: StructureKind) -> BoxFuture<Result<StructureId>>;
+    /// The id of a name, agreed now if this is its first use. `timeout` as for a [`Call`].
+    fn declare(
+        &self,
+        name: &str,
+        kind: StructureKind,
+        timeout: Option<Duration>,
+    ) -> BoxFuture<Result<StructureId>>;
 
     /// Delivers the items published to a topic from now on into a mailbox that holds at most
     /// `items_max`. Dropping the mailbox ends the subscription.

@@ -60,12 +60,15 @@ impl Named {
     }
 
     /// Asks for the id and remembers it.
-    pub(super) fn declare(self: &Arc<Self>) -> BoxFuture<Result<Agreed>> {
+    pub(super) fn declare(
+        self: &Arc<Self>,
+        timeout: Option<Duration>,
+    ) -> BoxFuture<Result<Agreed>> {
         let this = Arc::clone(self);
         Box::pin(async move {
             check_name(&this.name)?;
             let life = this.invoke.life();
-            let structure = this.invoke.declare(&this.name, this.kind).await?;
+            let structure = this.invoke.declare(&this.name, this.kind, timeout).await?;
             let agreed = Agreed { structure, life };
             this.learn(agreed);
             Ok(agreed)
@@ -75,7 +78,7 @@ impl Named {
     /// Makes the id known, so that operations that are started together go out together.
     pub(super) async fn known(self: &Arc<Self>) -> Result<()> {
         if self.id().is_none() {
-            self.declare().await?;
+            self.declare(None).await?;
         }
         Ok(())
     }

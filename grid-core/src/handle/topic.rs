@@ -83,7 +83,7 @@ impl<T: GridData> Topic<T> {
     pub async fn subscribe_with(&self, items_max: usize) -> Result<Subscription<T>> {
         let agreed = match self.named.id() {
             Some(id) => id,
-            None => self.named.declare().await?,
+            None => self.named.declare(None).await?,
         };
         let invoke = &self.named.invoke;
         let mailbox =

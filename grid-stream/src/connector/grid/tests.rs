@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 const PARTITIONS: u16 = 7;
 
@@ -94,7 +95,12 @@ impl Invoke for Local {
     fn forget(&self, token: Token) {
         self.waiting.lock().remove(&token.0);
     }
-    fn declare(&self, name: &str, kind: StructureKind) -> BoxFuture<Result<StructureId>> {
+    fn declare(
+        &self,
+        name: &str,
+        kind: StructureKind,
+        _timeout: Option<Duration>,
+    ) -> BoxFuture<Result<StructureId>> {
         let mut names = self.names.lock();
         let slot = names.iter().position(|known| known == name).unwrap_or_else(|| {
             names.push(name.to_owned());
