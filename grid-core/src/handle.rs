@@ -3,7 +3,8 @@
 //!
 //! An operation encodes its key and value at the call and borrows nothing afterwards. It is started
 //! when it is turned into a future (`.await` does that), and its future is a plain enum: where the
-//! answer is there at once, nothing is allocated and nobody waits.
+//! answer is there at once, nothing is allocated and nobody waits. The first operations on a name wait
+//! for its look-up, which a client makes when they are polled: they can be overtaken by later ones.
 
 mod blocking;
 mod buffers;

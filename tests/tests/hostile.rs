@@ -265,6 +265,8 @@ async fn many_threads_through_cuts_lose_and_double_nothing() {
         .await
         .unwrap();
     let queue = client.queue::<u64>("q");
+    // Operations that are started before their name is known have no order among each other.
+    assert_eq!(queue.size().await.unwrap(), 0);
     let work: Vec<_> = (0..THREADS)
         .map(|thread| {
             let (queue, map) = (queue.clone(), client.map::<u64, u64>("m"));
