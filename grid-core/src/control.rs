@@ -1,212 +1,252 @@
 //! What the cluster agrees on: members, sessions, structures and who owns which partition. A
-//! deterministic state machine over a log of commands. One member applies its own log at once; a
-//! cluster will put consensus in front of the same commands.
+//! deterministic state machine over a log of commands; consensus puts the commands in order, and every
+//! member applies them. No data operation ever goes through it.
+
+mod command;
+mod planner;
+mod structure;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use command::{Applied, ClusterConfig, Command, Goal, MemberInfo, Outcome};
+pub use planner::plan;
+pub use structure::{
+    MapConfig, QueueConfig, Structure, StructureConfig, StructureKind, check_name,
+};
+pub use table::{Change, Record};
 
 use crate::error::{Error, Kind, Result};
-use crate::ids::{Index, MemberId, NodeId, SessionId, StructureId, Term, Version};
-use crate::limits::{NAME_BYTES_MAX, STRUCTURES_MAX};
+use crate::ids::{Index, MemberId, NodeId, PartitionId, SessionId, StructureId, Version};
+use crate::limits::STRUCTURES_MAX;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-
-/// Kinds of structures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StructureKind {
-    /// A map, spread over all partitions.
-    Map,
-    /// A queue in one partition.
-    Queue,
-    /// A topic in one partition.
-    Topic,
-}
-
-impl std::fmt::Display for StructureKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            StructureKind::Map => "map",
-            StructureKind::Queue => "queue",
-            StructureKind::Topic => "topic",
-        })
-    }
-}
-
-/// Configuration of a map; fixed when its name is first used.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MapConfig {
-    /// Time-to-live of entries that are written without their own, in milliseconds.
-    pub ttl_ms: Option<u64>,
-    /// Entries that nobody accesses for this long expire, in milliseconds.
-    pub max_idle_ms: Option<u32>,
-}
-
-/// Configuration of a queue; fixed when its name is first used.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueConfig {
-    /// Most items that the queue takes; none: as memory allows.
-    pub items_max: Option<u64>,
-}
-
-/// Configuration of a structure.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StructureConfig {
-    /// Of a map.
-    Map(MapConfig),
-    /// Of a queue.
-    Queue(QueueConfig),
-    /// Of a topic.
-    Topic,
-}
-
-impl StructureConfig {
-    /// The kind that this configures.
-    #[must_use]
-    pub fn kind(&self) -> StructureKind {
-        match self {
-            StructureConfig::Map(_) => StructureKind::Map,
-            StructureConfig::Queue(_) => StructureKind::Queue,
-            StructureConfig::Topic => StructureKind::Topic,
-        }
-    }
-}
-
-/// A named structure.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Structure {
-    /// Its name, unique over all kinds.
-    pub name: String,
-    /// Its configuration.
-    pub config: StructureConfig,
-}
-
-/// Who owns a partition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// Grows by one with every change of the record.
-    pub version: Version,
-    /// Changes exactly when `primary` does.
-    pub term: Term,
-    /// Serves the partition.
-    pub primary: MemberId,
-    /// In-sync replicas, the primary among them.
-    pub isr: Vec<MemberId>,
-}
-
-/// A change to what the cluster agrees on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Command {
-    /// A process of a node begins its life; `boot` counts the lives of the node.
-    Start {
-        /// The node.
-        node: NodeId,
-        /// Number of this life; a repeated or older one changes nothing.
-        boot: u64,
-    },
-    /// A client wants an identity.
-    OpenSession,
-    /// A session has ended or was silent for too long.
-    ExpireSession(SessionId),
-    /// A name is used for the first time (or again: then nothing changes).
-    Declare(Structure),
-}
-
-/// What applying a command did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// The id of the member that started.
-    Started(MemberId),
-    /// The new session.
-    SessionOpened(SessionId),
-    /// Whether the session existed.
-    SessionExpired(bool),
-    /// The id and the agreed configuration of the name.
-    Declared(StructureId, StructureConfig),
-    /// The command changed nothing.
-    Refused(Kind, String),
-}
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The state that the log of commands leads to; equal on every member at an equal index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlState {
     index: Index,
+    config: Option<ClusterConfig>,
+    life: u64,
     boots: BTreeMap<NodeId, (u64, MemberId)>,
-    sessions: BTreeMap<SessionId, Index>,
+    members: BTreeMap<MemberId, MemberInfo>,
+    sessions: BTreeSet<SessionId>,
     names: BTreeMap<String, StructureId>,
     structures: Vec<Structure>,
     table: Vec<Record>,
-    partitions: u16,
 }
 
 impl ControlState {
-    /// Before the first command, for this many partitions.
-    #[must_use]
-    pub fn new(partitions: u16) -> Self {
-        ControlState { partitions, ..ControlState::default() }
+    /// Applies the command at a position of the log. Positions ascend; they need not be dense.
+    pub fn apply(&mut self, index: Index, command: Command) -> Applied {
+        debug_assert!(index > self.index, "the log goes forward");
+        self.index = index;
+        let mut changed = Vec::new();
+        let outcome = match self.change(command, &mut changed) {
+            Ok(outcome) => outcome,
+            Err(e) => Outcome::Refused(e.kind(), e.detail().unwrap_or_default().to_owned()),
+        };
+        Applied { outcome, changed }
     }
 
-    /// Applies the next command of the log.
-    pub fn apply(&mut self, command: Command) -> Outcome {
-        self.index = Index(self.index.0 + 1);
+    /// Moves on to a position that holds no command.
+    pub fn skip(&mut self, index: Index) {
+        self.index = self.index.max(index);
+    }
+
+    fn change(&mut self, command: Command, changed: &mut Vec<PartitionId>) -> Result<Outcome> {
+        if self.config.is_none() && !matches!(command, Command::Form(..)) {
+            return Err(Error::with(Kind::Invalid, "the cluster is not formed yet"));
+        }
         match command {
-            Command::Start { node, boot } => self.start(node, boot),
+            Command::Form(config, life) => self.form(config, life),
+            Command::Start { boot, member } => self.start(boot, member, changed),
+            Command::Leave(member) => {
+                self.retire(member, changed);
+                Ok(Outcome::Done)
+            }
+            Command::Change { by, changes } => Ok(self.propose(by, changes, changed)),
+            Command::Assign(goals) => Ok(self.assign(goals, changed)),
             Command::OpenSession => {
                 let id = SessionId(self.index.0);
-                self.sessions.insert(id, self.index);
-                Outcome::SessionOpened(id)
+                self.sessions.insert(id);
+                Ok(Outcome::SessionOpened(id))
             }
-            Command::ExpireSession(id) => {
-                Outcome::SessionExpired(self.sessions.remove(&id).is_some())
+            Command::ExpireSessions(ids) => {
+                let ended = ids.iter().filter(|id| self.sessions.remove(id)).count();
+                Ok(Outcome::Taken(ended))
             }
-            Command::Declare(structure) => match self.declare(structure) {
-                Ok((id, config)) => Outcome::Declared(id, config),
-                Err(e) => Outcome::Refused(e.kind(), e.detail().unwrap_or_default().to_owned()),
-            },
+            Command::Declare { name, config } => self.declare(name, config),
+            Command::ResetLost { partition, owner, keep } => {
+                self.reset_lost(partition, owner, keep, changed)
+            }
+            Command::AcceptLoss(name) => {
+                let id = self.names.get(&name).copied();
+                let structure = id.and_then(|id| self.structures.get_mut(id.0 as usize));
+                let unknown = || Error::with(Kind::UnknownStructure, format!("'{name}'"));
+                structure.ok_or_else(unknown)?.since = self.index;
+                Ok(Outcome::Done)
+            }
         }
     }
 
-    fn start(&mut self, node: NodeId, boot: u64) -> Outcome {
-        if let Some((last, _)) = self.boots.get(&node)
-            && boot <= *last
+    fn form(&mut self, config: ClusterConfig, life: u64) -> Result<Outcome> {
+        if self.config.is_some() {
+            return Err(Error::with(Kind::Invalid, "the cluster is formed already"));
+        }
+        if config.partitions == 0 || config.min_in_sync == 0 || config.lease_ms == 0 {
+            return Err(Error::with(Kind::Invalid, "partitions, replicas and leases are above 0"));
+        }
+        (self.config, self.life) = (Some(config), life);
+        Ok(Outcome::Done)
+    }
+
+    fn start(
+        &mut self,
+        boot: u64,
+        info: MemberInfo,
+        changed: &mut Vec<PartitionId>,
+    ) -> Result<Outcome> {
+        let node = info.node;
+        let last = self.boots.get(&node).copied();
+        if let Some((last, _)) = last
+            && boot <= last
         {
-            return Outcome::Refused(
-                Kind::Invalid,
-                format!("life {boot} of node {node} is not newer than {last}"),
-            );
+            let text = format!("life {boot} of node {node} is not newer than {last}");
+            return Err(Error::with(Kind::Invalid, text));
         }
         let member = MemberId(self.index.0);
         self.boots.insert(node, (boot, member));
-        if self.table.is_empty() {
-            let record =
-                Record { version: Version(1), term: Term(1), primary: member, isr: vec![member] };
-            self.table = vec![record; usize::from(self.partitions)];
+        self.members.insert(member, info);
+        if let Some((_, old)) = last {
+            self.retire(old, changed);
         }
-        Outcome::Started(member)
+        if self.table.iter().all(|record| record.lost) {
+            self.begin_empty(member, changed);
+        }
+        Ok(Outcome::Started(member))
     }
 
-    fn declare(&mut self, structure: Structure) -> Result<(StructureId, StructureConfig)> {
-        let Structure { name, config } = structure;
+    /// Nothing is left of any partition (or there never was anything): all data begins anew.
+    fn begin_empty(&mut self, owner: MemberId, changed: &mut Vec<PartitionId>) {
+        let partitions = self.config.as_ref().map_or(0, |config| config.partitions);
+        if self.table.is_empty() {
+            self.table = vec![Record::first(self.index, owner); usize::from(partitions)];
+        } else {
+            self.life = self.life.wrapping_add(1);
+            self.sessions.clear();
+            for record in &mut self.table {
+                record.give(owner, true);
+                record.lost_at = Index(0);
+                if record.index != self.index {
+                    touch(record, self.index);
+                }
+            }
+        }
+        changed.clear();
+        changed.extend((0..partitions).map(PartitionId));
+    }
+
+    fn retire(&mut self, gone: MemberId, changed: &mut Vec<PartitionId>) {
+        if self.members.remove(&gone).is_none() {
+            return;
+        }
+        for (record, partition) in self.table.iter_mut().zip((0..).map(PartitionId)) {
+            if record.retire(gone, self.index) {
+                touch(record, self.index);
+                changed.push(partition);
+            }
+        }
+    }
+
+    fn propose(
+        &mut self,
+        by: MemberId,
+        changes: Vec<(PartitionId, Version, Change)>,
+        changed: &mut Vec<PartitionId>,
+    ) -> Outcome {
+        let min_in_sync = self.config.as_ref().map_or(1, |c| usize::from(c.min_in_sync));
+        for (partition, version, change) in changes {
+            let Some(record) = self.table.get_mut(usize::from(partition.0)) else { continue };
+            let target = match change {
+                Change::Add(member) | Change::Transfer(member) => member,
+                _ => by,
+            };
+            let known = self.members.contains_key(&by) && self.members.contains_key(&target);
+            if !known || record.version != version {
+                continue;
+            }
+            let Some(next) = record.after(by, change, min_in_sync) else { continue };
+            *record = next;
+            touch(record, self.index);
+            changed.push(partition);
+        }
+        Outcome::Taken(changed.len())
+    }
+
+    fn assign(&mut self, goals: Vec<Goal>, changed: &mut Vec<PartitionId>) -> Outcome {
+        for goal in goals {
+            let Some(record) = self.table.get_mut(usize::from(goal.partition.0)) else { continue };
+            let members = || goal.replicas.iter().chain(&goal.followers);
+            let distinct: BTreeSet<_> = members().collect();
+            let possible = !goal.replicas.is_empty()
+                && distinct.len() == members().count()
+                && members().all(|member| self.members.contains_key(member));
+            if !possible || record.lost || record.version != goal.version {
+                continue;
+            }
+            (record.goal, record.followers) = (goal.replicas, goal.followers);
+            touch(record, self.index);
+            changed.push(goal.partition);
+        }
+        Outcome::Taken(changed.len())
+    }
+
+    fn reset_lost(
+        &mut self,
+        partition: PartitionId,
+        owner: MemberId,
+        keep: bool,
+        changed: &mut Vec<PartitionId>,
+    ) -> Result<Outcome> {
+        let record = self.table.get_mut(usize::from(partition.0));
+        let record = record.filter(|record| record.lost).ok_or_else(|| {
+            Error::with(Kind::Invalid, format!("partition {partition} is not lost"))
+        })?;
+        if !self.members.contains_key(&owner) {
+            return Err(Error::with(Kind::Invalid, format!("there is no member {owner}")));
+        }
+        if keep && record.removed != Some(owner) {
+            let text =
+                format!("member {owner} is not the one that left partition {partition} last");
+            return Err(Error::with(Kind::Invalid, text));
+        }
+        record.give(owner, !keep);
+        touch(record, self.index);
+        changed.push(partition);
+        Ok(Outcome::Done)
+    }
+
+    fn declare(&mut self, name: String, config: StructureConfig) -> Result<Outcome> {
         check_name(&name)?;
         if let Some((id, known)) = self.structure_named(&name) {
             if known.kind() == config.kind() {
-                return Ok((id, known.clone()));
+                return Ok(Outcome::Declared(id, known.clone()));
             }
-            return Err(Error::with(
-                Kind::WrongStructure,
-                format!("'{name}' is a {}, not a {}", known.kind(), config.kind()),
-            ));
+            let text = format!("'{name}' is a {}, not a {}", known.kind(), config.kind());
+            return Err(Error::with(Kind::WrongStructure, text));
         }
         if self.structures.len() >= STRUCTURES_MAX {
-            return Err(Error::with(
-                Kind::Overloaded,
-                format!(
-                    "the cluster has {STRUCTURES_MAX} structures already, the most that are possible"
-                ),
-            ));
+            let text = format!(
+                "the cluster has {STRUCTURES_MAX} structures already, the most that are possible"
+            );
+            return Err(Error::with(Kind::Overloaded, text));
         }
         #[allow(clippy::cast_possible_truncation)]
         let id = StructureId(self.structures.len() as u32);
         self.names.insert(name.clone(), id);
-        self.structures.push(Structure { name, config: config.clone() });
-        Ok((id, config))
+        self.structures.push(Structure { name, config: config.clone(), since: self.index });
+        Ok(Outcome::Declared(id, config))
     }
 
     /// Position of the last applied command.
@@ -215,16 +255,40 @@ impl ControlState {
         self.index
     }
 
+    /// What the cluster was formed with, once it was.
+    #[must_use]
+    pub fn config(&self) -> Option<&ClusterConfig> {
+        self.config.as_ref()
+    }
+
+    /// Tells this life of the cluster's data from all others.
+    #[must_use]
+    pub fn life(&self) -> u64 {
+        self.life
+    }
+
+    /// The members whose processes have started and are not known to have ended, oldest first.
+    #[must_use]
+    pub fn members(&self) -> &BTreeMap<MemberId, MemberInfo> {
+        &self.members
+    }
+
+    /// The latest life of a node, and the member that it is.
+    #[must_use]
+    pub fn boot(&self, node: NodeId) -> Option<(u64, MemberId)> {
+        self.boots.get(&node).copied()
+    }
+
     /// Whether the session is registered and has not expired.
     #[must_use]
     pub fn has_session(&self, id: SessionId) -> bool {
-        self.sessions.contains_key(&id)
+        self.sessions.contains(&id)
     }
 
-    /// Number of open sessions.
+    /// The open sessions.
     #[must_use]
-    pub fn sessions(&self) -> usize {
-        self.sessions.len()
+    pub fn sessions(&self) -> &BTreeSet<SessionId> {
+        &self.sessions
     }
 
     /// A structure by id.
@@ -251,78 +315,24 @@ impl ControlState {
     pub fn table(&self) -> &[Record] {
         &self.table
     }
-}
 
-/// A name must not be empty, too long, or hold control characters.
-///
-/// # Errors
-/// `Invalid` or `TooLarge`.
-pub fn check_name(name: &str) -> Result<()> {
-    if name.is_empty() {
-        return Err(Error::with(Kind::Invalid, "a name must not be empty"));
-    }
-    if name.len() > NAME_BYTES_MAX {
-        return Err(Error::with(
-            Kind::TooLarge,
-            format!("a name of {} bytes, at most {NAME_BYTES_MAX} are possible", name.len()),
-        ));
-    }
-    if name.chars().any(char::is_control) {
-        return Err(Error::with(
-            Kind::Invalid,
-            format!("the name {name:?} holds control characters"),
-        ));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn declare(state: &mut ControlState, name: &str, config: StructureConfig) -> Outcome {
-        state.apply(Command::Declare(Structure { name: name.into(), config }))
+    /// The record of a partition.
+    #[must_use]
+    pub fn record(&self, partition: PartitionId) -> Option<&Record> {
+        self.table.get(usize::from(partition.0))
     }
 
-    #[test]
-    fn the_first_use_of_a_name_decides_its_id_kind_and_configuration() {
-        let mut state = ControlState::new(7);
-        let first = StructureConfig::Map(MapConfig { ttl_ms: Some(5), max_idle_ms: None });
-        let agreed = Outcome::Declared(StructureId(0), first.clone());
-        assert_eq!(declare(&mut state, "a", first), agreed);
-        assert_eq!(declare(&mut state, "a", StructureConfig::Map(MapConfig::default())), agreed);
-        let refused = declare(&mut state, "a", StructureConfig::Topic);
-        assert!(matches!(refused, Outcome::Refused(Kind::WrongStructure, _)), "{refused:?}");
-        let next = declare(&mut state, "b", StructureConfig::Topic);
-        assert_eq!(next, Outcome::Declared(StructureId(1), StructureConfig::Topic));
-        for bad in ["", "a\nb", &"x".repeat(NAME_BYTES_MAX + 1)] {
-            assert!(matches!(
-                declare(&mut state, bad, StructureConfig::Topic),
-                Outcome::Refused(..)
-            ));
+    /// Whether a structure answers in a partition: not if it is older than a loss there.
+    #[must_use]
+    pub fn answers(&self, structure: StructureId, partition: PartitionId) -> bool {
+        match (self.structure(structure), self.record(partition)) {
+            (Some(structure), Some(record)) => !record.lost && structure.since >= record.lost_at,
+            _ => true,
         }
     }
+}
 
-    #[test]
-    fn a_repeated_or_delayed_start_does_not_make_a_second_member() {
-        let mut state = ControlState::new(3);
-        let start = |boot| Command::Start { node: NodeId(1), boot };
-        assert_eq!(state.apply(start(2)), Outcome::Started(MemberId(1)));
-        assert!(matches!(state.apply(start(2)), Outcome::Refused(..)));
-        assert!(matches!(state.apply(start(1)), Outcome::Refused(..)));
-        assert_eq!(state.apply(start(3)), Outcome::Started(MemberId(4)));
-        assert_eq!(state.table().len(), 3);
-        assert_eq!(state.table()[0].primary, MemberId(1));
-    }
-
-    #[test]
-    fn session_ids_are_log_positions_and_never_come_back() {
-        let mut state = ControlState::new(1);
-        let Outcome::SessionOpened(a) = state.apply(Command::OpenSession) else { panic!() };
-        assert!(state.has_session(a));
-        assert_eq!(state.apply(Command::ExpireSession(a)), Outcome::SessionExpired(true));
-        assert_eq!(state.apply(Command::ExpireSession(a)), Outcome::SessionExpired(false));
-        let Outcome::SessionOpened(b) = state.apply(Command::OpenSession) else { panic!() };
-        assert!(b > a && !state.has_session(a));
-    }
+fn touch(record: &mut Record, index: Index) {
+    record.version = Version(record.version.0 + 1);
+    record.index = index;
 }

@@ -2,7 +2,8 @@
 //! a replicated log will feed later.
 
 use grid_core::control::{
-    Command, ControlState, Outcome, Structure, StructureConfig, StructureKind,
+    ClusterConfig, Command, ControlState, MemberInfo, Outcome, Structure, StructureConfig,
+    StructureKind,
 };
 use grid_core::error::{Error, Kind, Result};
 use grid_core::ids::{Index, MemberId, NodeId, PartitionId, SessionId, StructureId};
@@ -23,15 +24,30 @@ pub(crate) struct ControlLog {
 
 impl ControlLog {
     pub(crate) fn new(partitions: u16, configure: Box<Configure>) -> Self {
-        let state = RwLock::new(ControlState::new(partitions));
-        ControlLog { state, index: AtomicU64::new(0), configure, partitions }
+        let log = ControlLog {
+            state: RwLock::default(),
+            index: AtomicU64::new(0),
+            configure,
+            partitions,
+        };
+        let config = ClusterConfig {
+            partitions,
+            sync_backups: 0,
+            async_backups: 0,
+            min_in_sync: 1,
+            lease_ms: 400,
+            hash_seed: 0,
+        };
+        log.propose(Command::Form(config, 0));
+        log
     }
 
     fn propose(&self, command: Command) -> Outcome {
         let mut state = self.state.write();
-        let outcome = state.apply(command);
-        self.index.store(state.index().0, Ordering::Release);
-        outcome
+        let index = Index(state.index().0 + 1);
+        let applied = state.apply(index, command);
+        self.index.store(index.0, Ordering::Release);
+        applied.outcome
     }
 
     /// Position of the last applied command.
@@ -42,7 +58,8 @@ impl ControlLog {
 
     /// Begins the life of this process.
     pub(crate) fn start(&self, node: NodeId, boot: u64) -> Result<MemberId> {
-        match self.propose(Command::Start { node, boot }) {
+        let member = MemberInfo { node, address: String::new(), http: None };
+        match self.propose(Command::Start { boot, member }) {
             Outcome::Started(member) => Ok(member),
             other => Err(unexpected(other)),
         }
@@ -58,7 +75,7 @@ impl ControlLog {
 
     /// Ends a session. Returns whether there was one.
     pub(crate) fn expire_session(&self, session: SessionId) -> bool {
-        self.propose(Command::ExpireSession(session)) == Outcome::SessionExpired(true)
+        self.propose(Command::ExpireSessions(vec![session])) == Outcome::Taken(1)
     }
 
     /// The id and configuration of a name, agreed now if this is its first use.
@@ -73,7 +90,7 @@ impl ControlLog {
             return Ok((id, config.clone()));
         }
         let config = (self.configure)(kind, name);
-        match self.propose(Command::Declare(Structure { name: name.to_owned(), config })) {
+        match self.propose(Command::Declare { name: name.to_owned(), config }) {
             Outcome::Declared(id, config) => Ok((id, config)),
             other => Err(unexpected(other)),
         }
@@ -103,7 +120,7 @@ impl ControlLog {
 
     /// Number of open sessions.
     pub(crate) fn sessions(&self) -> usize {
-        self.state.read().sessions()
+        self.state.read().sessions().len()
     }
 }
 
