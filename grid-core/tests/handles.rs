@@ -9,14 +9,14 @@ mod commands;
 use commands::env;
 use futures_core::Stream;
 use grid_core::control::{
-    Command, ControlState, MapConfig, Outcome as Decided, QueueConfig, Structure, StructureConfig,
-    StructureKind,
+    ClusterConfig, Command, ControlState, MapConfig, Outcome as Decided, QueueConfig,
+    StructureConfig, StructureKind,
 };
 use grid_core::data::{Affinity, BlobBuf};
 use grid_core::handle::{
     BoxFuture, Call, Grid, Invoke, Mailbox, Map, Message, RawEvent, Started, Token, block_on,
 };
-use grid_core::ids::{Millis, PartitionId, StructureId};
+use grid_core::ids::{Index, Millis, PartitionId, StructureId};
 use grid_core::op::{Op, OpCode};
 use grid_core::partition::{Outcome, Partition, Request};
 use grid_core::store::hash64;
@@ -67,9 +67,23 @@ fn partitions() -> Vec<Partition> {
     (0..PARTITIONS).map(|p| Partition::new(PartitionId(p), env.clone())).collect()
 }
 
+fn formed() -> ControlState {
+    let config = ClusterConfig {
+        partitions: PARTITIONS,
+        sync_backups: 0,
+        async_backups: 0,
+        min_in_sync: 1,
+        lease_ms: 400,
+        hash_seed: 0,
+    };
+    let mut state = ControlState::default();
+    assert_eq!(state.apply(Index(1), Command::Form(config, 0)).outcome, Decided::Done);
+    state
+}
+
 fn fake(mode: Mode) -> (Arc<Fake>, Grid) {
     let fake = Arc::new(Fake(Mutex::new(State {
-        control: ControlState::new(PARTITIONS),
+        control: formed(),
         partitions: partitions(),
         clock: ManualClock::at(Millis(1000)),
         mode,
@@ -102,7 +116,7 @@ impl Fake {
         self.with(|state| {
             state.life += 1;
             state.partitions = partitions();
-            state.control = ControlState::new(PARTITIONS);
+            state.control = formed();
         });
     }
 
@@ -166,7 +180,9 @@ impl State {
             StructureKind::Queue => StructureConfig::Queue(QueueConfig { items_max: Some(2) }),
             StructureKind::Topic => StructureConfig::Topic,
         };
-        match self.control.apply(Command::Declare(Structure { name: name.into(), config })) {
+        let index = Index(self.control.index().0 + 1);
+        let command = Command::Declare { name: name.into(), config };
+        match self.control.apply(index, command).outcome {
             Decided::Declared(id, config) => {
                 self.partitions.iter_mut().for_each(|p| p.declare(id, &config));
                 Ok(id)

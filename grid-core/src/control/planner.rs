@@ -132,7 +132,7 @@ impl Planner<'_> {
     }
 
     /// Puts the primary first: the wanted one, or the present one, or the one with the least.
-    fn lead(&mut self, record: &Record, set: &mut Vec<MemberId>) {
+    fn lead(&mut self, record: &Record, set: &mut [MemberId]) {
         set.sort_by_key(|member| (!record.in_sync(*member), *member));
         let rank = |member: &MemberId| {
             let primaries = self.loads.get(member).map_or(usize::MAX, |load| load.primaries);

@@ -252,7 +252,7 @@ mod planning {
         log.apply(Command::Assign(goals));
         for n in 0..log.state.table().len() {
             let partition = PartitionId(n as u16);
-            let mut step = |log: &mut Log, change| {
+            let step = |log: &mut Log, change| {
                 let record = log.state.record(partition).unwrap();
                 let (by, version) = (record.primary, record.version);
                 log.apply(Command::Change { by, changes: vec![(partition, version, change)] });
