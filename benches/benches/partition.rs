@@ -15,7 +15,7 @@ use grid_core::partitioning::{partition_hash, partition_of};
 use grid_core::store::{Ledger, Pool, PoolConfig, hash64};
 use grid_core::time::{ManualClock, Millis};
 use grid_core::wire::bytes::KeyRef;
-use grid_core::{MemberId, PartitionId, RequestId, SessionId, StructureId};
+use grid_core::{MemberId, PartitionId, RequestId, SessionId, StructureId, Term};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ impl Bench {
 
     fn backed_up(mut self) -> Self {
         for partition in &mut self.partitions {
-            partition.set_backups(&[(BACKUP, partition.last())]);
+            partition.lead(Term(1), &[(BACKUP, partition.last())]).unwrap();
         }
         self
     }
@@ -104,7 +104,8 @@ impl Bench {
                 floor: RequestId(floor),
             }
         });
-        let request = Request { structure: MAP, op, stamp, hash: hash64(&payload, SEED) };
+        let request =
+            Request { structure: MAP, op, stamp, hash: hash64(&payload, SEED), again: false };
         self.step(at, &request);
     }
 
@@ -161,7 +162,7 @@ impl Bench {
 
     #[inline]
     fn queue(&mut self, op: Op<'_>) {
-        self.step(0, &Request { structure: QUEUE, op, stamp: None, hash: 0 });
+        self.step(0, &Request { structure: QUEUE, op, stamp: None, hash: 0, again: false });
     }
 }
 

@@ -6,12 +6,13 @@
 mod common;
 
 use common::{VALUE_BYTES, key, median, ns_per_op, number};
+use grid_core::Read;
 use grid_core::data::{Blob, TypeTag};
 use grid_core::op::{self, Life, Op};
 use grid_core::wire::bytes::KeyRef;
 use grid_core::wire::request::RequestHeader;
 use grid_core::wire::{self, reply, request};
-use grid_core::{Index, PartitionId, RequestId, StructureId, Term};
+use grid_core::{Index, PartitionId, RequestId, StructureId};
 use std::hint::black_box;
 
 const FRAMES: u64 = 64;
@@ -24,7 +25,8 @@ fn header(code: u8, n: u64) -> RequestHeader {
         structure: StructureId(1),
         request: RequestId(n),
         floor: RequestId(0),
-        term: Term(1),
+        again: false,
+        read: Read::Linearizable,
         applied: Index(1),
     }
 }

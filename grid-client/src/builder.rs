@@ -1,7 +1,9 @@
 //! How a client is made.
 
+use crate::ask;
 use crate::client::Client;
 use grid_core::error::{Error, Kind, Result};
+use grid_core::wire::control::{Control, ControlReply};
 use std::time::Duration;
 
 /// Builds a [`Client`].
@@ -32,8 +34,9 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Adds an address of a member, `HOST:PORT`. Names are looked up anew at every attempt. Without any,
-    /// the client tries `127.0.0.1:5701`.
+    /// Adds an address of a member, `HOST:PORT`: the client connects to any that answers, and learns the
+    /// other members from it. A member is reached where it was reached before, or where it says that it is.
+    /// Names are looked up anew at every attempt. Without any, the client tries `127.0.0.1:5701`.
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.addresses.push(address.into());
         self
@@ -57,8 +60,8 @@ impl Builder {
         self
     }
 
-    /// Deadline of operations that do not bring their own, 10 s unless set. Until then a lost connection
-    /// is replaced and the operation sent again.
+    /// Deadline of operations that do not bring their own, 10 s unless set. Until then they are sent again,
+    /// wherever their partition goes.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.operation_timeout = timeout;
         self
@@ -76,12 +79,29 @@ impl Builder {
         self
     }
 
+    /// Asks one member, the first address, one control message, and waits for the answer until the deadline
+    /// of operations. It goes without a session, as an operator's does, so that it is answered where the
+    /// cluster cannot agree on one. It is not sent again or elsewhere.
+    ///
+    /// # Errors
+    /// What the member refuses it for; `Invalid` for an impossible address; `Disconnected` or `Timeout`,
+    /// which say whether the message may have been acted on.
+    pub async fn ask(self, message: Control) -> Result<ControlReply> {
+        let builder = self.checked()?;
+        ask::ask(&builder, &message).await
+    }
+
     /// Connects.
     ///
     /// # Errors
     /// `WrongCluster`, `WrongVersion`, `Malformed` (the address serves something else) and `Invalid` at
     /// once; `Timeout` if no member could be reached in time.
-    pub async fn connect(mut self) -> Result<Client> {
+    pub async fn connect(self) -> Result<Client> {
+        Client::connect(self.checked()?).await
+    }
+
+    /// With an address, all of them possible.
+    fn checked(mut self) -> Result<Self> {
         if self.addresses.is_empty() {
             self.addresses.push("127.0.0.1:5701".into());
         }
@@ -91,7 +111,7 @@ impl Builder {
                 format!("'{bad}' is no address of the form HOST:PORT"),
             ));
         }
-        Client::connect(self).await
+        Ok(self)
     }
 }
 

@@ -1,11 +1,11 @@
 //! The client.
 
 use crate::builder::Builder;
+use crate::driver;
 use crate::invoke::Remote;
-use crate::io;
-use crate::link::Link;
+use crate::shared::Shared;
 use grid_core::error::{Error, Kind, Result};
-use grid_core::handle::Grid;
+use grid_core::handle::{Grid, Invoke};
 use grid_core::wire::control::{Control, ControlReply};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 /// under way and leaves the cluster; [`Client::shutdown`] waits until the session has ended there.
 #[derive(Debug)]
 pub struct Client {
-    link: Arc<Link>,
+    shared: Arc<Shared>,
     grid: Grid,
     thread: Option<JoinHandle<()>>,
 }
@@ -30,12 +30,12 @@ impl Client {
         let (ready, connected) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("grid-client".into())
-            .spawn(move || io::run(builder, ready))
+            .spawn(move || driver::run(builder, ready))
             .map_err(|error| Error::with(Kind::Io, error.to_string()))?;
         let ended = |_| Error::with(Kind::Internal, "the client's thread has ended");
-        let link = connected.await.map_err(ended)??;
-        let grid = Grid::new(Arc::new(Remote(Arc::clone(&link))));
-        Ok(Client { link, grid, thread: Some(thread) })
+        let shared = connected.await.map_err(ended)??;
+        let grid = Grid::new(Arc::new(Remote(Arc::clone(&shared))));
+        Ok(Client { shared, grid, thread: Some(thread) })
     }
 
     /// The grid, to be cloned and kept.
@@ -44,12 +44,18 @@ impl Client {
         self.grid.clone()
     }
 
-    /// What the member says of itself and its cluster: one JSON object.
+    /// What the handles of this client work with.
+    #[must_use]
+    pub fn invoke(&self) -> Arc<dyn Invoke> {
+        Arc::new(Remote(Arc::clone(&self.shared)))
+    }
+
+    /// What a member says of itself and its cluster: one JSON object.
     ///
     /// # Errors
     /// `Timeout`, `Disconnected`, `Closed`.
     pub async fn status(&self) -> Result<String> {
-        match self.link.call(Control::Status).await? {
+        match self.shared.call(Control::Status, None).await? {
             ControlReply::Status(json) => Ok(json),
             other => Err(Error::with(Kind::Malformed, format!("the member answered {other:?}"))),
         }
@@ -58,18 +64,20 @@ impl Client {
     /// Operations of this client without an answer.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        self.link.state.lock().window.open()
+        self.shared.state.lock().requests.open()
     }
 
-    /// Ends the session with all it holds, then the client. Operations that are under way fail.
+    /// Ends the session with all it holds, then the client. Operations that are under way fail. Members that
+    /// do not answer are waited for only as long as one attempt of an operation takes.
     pub async fn shutdown(mut self) {
-        // If the member cannot be reached, the session ends there by its timeout.
-        let _ = self.link.call(Control::CloseSession).await;
+        if let Err(error) = self.shared.leave().await {
+            tracing::debug!(%error, "the session ends by its timeout");
+        }
         self.end();
     }
 
     fn end(&mut self) {
-        self.link.close();
+        self.shared.close();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -95,4 +103,4 @@ impl Drop for Client {
 }
 
 /// What the client's thread hands over once it is connected.
-pub(crate) type Ready = oneshot::Sender<Result<Arc<Link>>>;
+pub(crate) type Ready = oneshot::Sender<Result<Arc<Shared>>>;

@@ -1,6 +1,7 @@
 //! The way from handles to the members.
 
-use crate::link::Link;
+use crate::controls::Purpose;
+use crate::shared::Shared;
 use grid_core::control::StructureKind;
 use grid_core::error::{Error, Kind, Result};
 use grid_core::handle::{BoxFuture, Call, Invoke, Mailbox, Started, Token};
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 /// See the module documentation.
 #[derive(Debug)]
-pub(crate) struct Remote(pub(crate) Arc<Link>);
+pub(crate) struct Remote(pub(crate) Arc<Shared>);
 
 impl Invoke for Remote {
     fn partitions(&self) -> u16 {
@@ -31,11 +32,11 @@ impl Invoke for Remote {
     }
 
     fn poll(&self, token: Token, cx: &mut Context<'_>, reply: &mut Vec<u8>) -> Poll<Result<()>> {
-        self.0.state.lock().window.poll(token, cx, reply)
+        self.0.state.lock().requests.poll(token, cx, reply)
     }
 
     fn forget(&self, token: Token) {
-        self.0.state.lock().window.forget(token);
+        self.0.state.lock().requests.forget(token);
     }
 
     fn declare(
@@ -44,11 +45,15 @@ impl Invoke for Remote {
         kind: StructureKind,
         timeout: Option<Duration>,
     ) -> BoxFuture<Result<StructureId>> {
-        let (link, name) = (Arc::clone(&self.0), name.to_owned());
+        let (shared, name) = (Arc::clone(&self.0), name.to_owned());
         Box::pin(async move {
-            match link.call_within(Control::Declare { name: name.clone(), kind }, timeout).await? {
+            let life = shared.life();
+            match shared.call(Control::Declare { name: name.clone(), kind }, timeout).await? {
                 ControlReply::Declared { structure, .. } => {
-                    link.state.lock().names.insert(structure, (name, kind));
+                    let mut state = shared.state.lock();
+                    if shared.check(&state, life).is_ok() {
+                        state.names.insert(structure, (name, kind));
+                    }
                     Ok(structure)
                 }
                 other => Err(unexpected(&other)),
@@ -59,22 +64,25 @@ impl Invoke for Remote {
     fn subscribe(
         &self,
         structure: StructureId,
+        life: u32,
         partition: PartitionId,
         items_max: usize,
     ) -> BoxFuture<Result<Arc<Mailbox>>> {
-        let link = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.0);
         Box::pin(async move {
             let mailbox = Arc::new(Mailbox::new(items_max));
             let number = {
-                let mut state = link.state.lock();
+                let mut state = shared.state.lock();
+                shared.check(&state, life)?;
                 let unknown =
                     || Error::with(Kind::UnknownStructure, format!("structure {structure}"));
                 let name = state.names.get(&structure).cloned().ok_or_else(unknown)?;
                 state.subscriptions.add(structure, partition, name, Arc::clone(&mailbox))
             };
             // Ends with the subscriber, or with this call if it fails or nobody waits for it any more.
-            let running = Running { link: Arc::downgrade(&link), number };
-            link.call(Control::Subscribe { structure, partition, subscription: number }).await?;
+            let running = Running { shared: Arc::downgrade(&shared), number };
+            let message = Control::Subscribe { structure, partition, subscription: number };
+            shared.ask(message, None, |answer| Purpose::Subscriber(number, answer)).await?;
             mailbox.on_leave(move || drop(running));
             Ok(mailbox)
         })
@@ -83,19 +91,19 @@ impl Invoke for Remote {
 
 /// A subscription as long as somebody wants it.
 struct Running {
-    link: Weak<Link>,
+    shared: Weak<Shared>,
     number: u64,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let Some(link) = self.link.upgrade() else { return };
-        let mut state = link.state.lock();
-        // A later connection begins without it.
-        if state.subscriptions.remove(self.number) && state.socket.is_some() {
-            state.send_quietly(&Control::Unsubscribe { subscription: self.number });
-            drop(state);
-            link.kick.notify_one();
+        let Some(shared) = self.shared.upgrade() else { return };
+        let mut state = shared.state.lock();
+        let place = state.subscriptions.remove(self.number);
+        // It is not to be made any more.
+        drop(state.controls.take(|waiting| waiting.subscription() == Some(self.number)));
+        if let Some(place) = place {
+            state.say(place, 0, &Control::Unsubscribe { subscription: self.number });
         }
     }
 }

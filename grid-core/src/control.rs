@@ -19,6 +19,7 @@ pub use table::{Change, Record};
 use crate::error::{Error, Kind, Result};
 use crate::ids::{Index, MemberId, NodeId, PartitionId, SessionId, StructureId, Version};
 use crate::limits::STRUCTURES_MAX;
+use crate::mutant::{self, Mutant};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -111,6 +112,7 @@ impl ControlState {
         let last = self.boots.get(&node).copied();
         if let Some((last, _)) = last
             && boot <= last
+            && !(boot == last && mutant::is(Mutant::StartRepeated))
         {
             let text = format!("life {boot} of node {node} is not newer than {last}");
             return Err(Error::with(Kind::Invalid, text));

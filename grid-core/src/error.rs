@@ -78,6 +78,8 @@ kinds! {
     Internal = 18, "internal fault";
     /// A user function failed or panicked.
     UserCode = 19, "a user function failed";
+    /// Too few members are reachable to agree on anything.
+    NoQuorum = 20, "the cluster has no quorum";
 }
 
 /// An error of the grid. See the module documentation.

@@ -23,14 +23,16 @@ pub use blocking::block_on;
 pub use future::OpFuture;
 pub use invoke::{BoxFuture, Call, Invoke, Started, Token};
 pub use mailbox::{Mailbox, RawEvent};
+pub use many::{GetAll, IsEmpty, Size};
 pub use map::{EntryView, Map};
-pub use op::{Read, Write};
+pub use op::{Query, Update, Write};
 pub use queue::Queue;
 pub use scan::Scan;
 pub use topic::{Message, Subscription, Topic};
 
 use crate::control::StructureKind;
 use crate::data::{GridData, Key};
+pub use crate::read::Read;
 use named::Named;
 use std::sync::Arc;
 

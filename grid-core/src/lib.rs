@@ -8,10 +8,14 @@ pub mod data;
 pub mod error;
 pub mod handle;
 pub mod ids;
+pub mod lease;
 pub mod limits;
+pub mod mutant;
 pub mod op;
 pub mod partition;
 pub mod partitioning;
+mod read;
+pub mod replica;
 pub mod store;
 pub mod time;
 pub mod wire;
@@ -21,6 +25,7 @@ pub use error::{Applied, Error, Kind, Result};
 pub use grid_derive::GridData;
 pub use handle::{Grid, Map, Queue, Topic, block_on};
 pub use ids::*;
+pub use read::Read;
 
 // For the derive macro, whose output names this crate.
 #[allow(unused_extern_crates)]

@@ -5,6 +5,8 @@
 pub const PARTITION_COUNT_DEFAULT: u16 = 271;
 /// Most partitions that a cluster can be configured with.
 pub const PARTITION_COUNT_MAX: u16 = 16_384;
+/// Members that a cluster can have.
+pub const MEMBERS_MAX: usize = 1024;
 /// Longest name of a structure, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Longest key, in payload bytes.
@@ -22,6 +24,8 @@ pub const STRUCTURES_MAX: usize = 65_536;
 pub const DEDUPE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of operations that a partition keeps for replicas that have not acknowledged them.
 pub const RING_BYTES_MAX: usize = 4 << 20;
+/// Bytes of operations that a partition keeps beyond that for a replica that is being copied.
+pub const LEARNER_RING_BYTES_MAX: usize = 2 << 20;
 /// Bytes of answers of a partition that wait for its backups before further reads of what is not
 /// committed are refused.
 pub const PARKED_BYTES_MAX: usize = 4 << 20;

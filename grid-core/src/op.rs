@@ -236,6 +236,37 @@ impl<'a> Op<'a> {
         Ok(op)
     }
 
+    /// Its code on the wire.
+    #[inline]
+    #[must_use]
+    pub fn code(&self) -> OpCode {
+        match self {
+            Op::MapGet(_) => OpCode::MapGet,
+            Op::MapContains(_) => OpCode::MapContains,
+            Op::MapView(_) => OpCode::MapView,
+            Op::MapPut(..) => OpCode::MapPut,
+            Op::MapSet(..) => OpCode::MapSet,
+            Op::MapPutIfAbsent(..) => OpCode::MapPutIfAbsent,
+            Op::MapReplace(..) => OpCode::MapReplace,
+            Op::MapReplaceIfSame(..) => OpCode::MapReplaceIfSame,
+            Op::MapRemove(_) => OpCode::MapRemove,
+            Op::MapRemoveIfSame(..) => OpCode::MapRemoveIfSame,
+            Op::MapDelete(_) => OpCode::MapDelete,
+            Op::MapSetTtl(..) => OpCode::MapSetTtl,
+            Op::MapGetAll(_) => OpCode::MapGetAll,
+            Op::MapPutAll(..) => OpCode::MapPutAll,
+            Op::MapSize => OpCode::MapSize,
+            Op::MapClear => OpCode::MapClear,
+            Op::MapScan { .. } => OpCode::MapScan,
+            Op::QueueOffer(_) => OpCode::QueueOffer,
+            Op::QueuePoll => OpCode::QueuePoll,
+            Op::QueuePeek => OpCode::QueuePeek,
+            Op::QueueSize => OpCode::QueueSize,
+            Op::QueueClear => OpCode::QueueClear,
+            Op::TopicPublish(_) => OpCode::TopicPublish,
+        }
+    }
+
     /// The key, of operations on one key.
     #[inline]
     #[must_use]
@@ -303,41 +334,34 @@ impl OpCode {
 /// Appends the body of an operation. The inverse of [`Op::decode`].
 pub fn encode(op: &Op<'_>, out: &mut Vec<u8>) -> OpCode {
     match *op {
-        Op::MapGet(key) => key_only(OpCode::MapGet, key, out),
-        Op::MapContains(key) => key_only(OpCode::MapContains, key, out),
-        Op::MapView(key) => key_only(OpCode::MapView, key, out),
-        Op::MapRemove(key) => key_only(OpCode::MapRemove, key, out),
-        Op::MapDelete(key) => key_only(OpCode::MapDelete, key, out),
-        Op::MapPut(key, value, life) => write(OpCode::MapPut, key, value, life, out),
-        Op::MapSet(key, value, life) => write(OpCode::MapSet, key, value, life, out),
-        Op::MapPutIfAbsent(key, value, life) => {
-            write(OpCode::MapPutIfAbsent, key, value, life, out)
-        }
-        Op::MapReplace(key, value) => {
+        Op::MapGet(key)
+        | Op::MapContains(key)
+        | Op::MapView(key)
+        | Op::MapRemove(key)
+        | Op::MapDelete(key) => put_key(out, key),
+        Op::MapPut(key, value, life)
+        | Op::MapSet(key, value, life)
+        | Op::MapPutIfAbsent(key, value, life) => {
             put_key(out, key);
             put_value(out, value);
-            OpCode::MapReplace
+            life.write(out);
+        }
+        Op::MapReplace(key, value) | Op::MapRemoveIfSame(key, value) => {
+            put_key(out, key);
+            put_value(out, value);
         }
         Op::MapReplaceIfSame(key, expected, value) => {
             put_key(out, key);
             put_value(out, expected);
             put_value(out, value);
-            OpCode::MapReplaceIfSame
-        }
-        Op::MapRemoveIfSame(key, expected) => {
-            put_key(out, key);
-            put_value(out, expected);
-            OpCode::MapRemoveIfSame
         }
         Op::MapSetTtl(key, ttl) => {
             put_key(out, key);
             out.extend_from_slice(&ttl.to_le_bytes());
-            OpCode::MapSetTtl
         }
         Op::MapGetAll(keys) => {
             put_count(keys.count, out);
             keys.iter().for_each(|key| put_key(out, key));
-            OpCode::MapGetAll
         }
         Op::MapPutAll(entries, life) => {
             put_count(entries.count, out);
@@ -346,41 +370,21 @@ pub fn encode(op: &Op<'_>, out: &mut Vec<u8>) -> OpCode {
                 put_value(out, value);
             }
             life.write(out);
-            OpCode::MapPutAll
         }
-        Op::MapSize => OpCode::MapSize,
-        Op::MapClear => OpCode::MapClear,
         Op::MapScan { from, entries_max, part } => {
             out.extend_from_slice(&from.to_le_bytes());
             out.extend_from_slice(&entries_max.to_le_bytes());
             out.push(part as u8);
-            OpCode::MapScan
         }
-        Op::QueueOffer(item) => {
-            put_value(out, item);
-            OpCode::QueueOffer
-        }
-        Op::QueuePoll => OpCode::QueuePoll,
-        Op::QueuePeek => OpCode::QueuePeek,
-        Op::QueueSize => OpCode::QueueSize,
-        Op::QueueClear => OpCode::QueueClear,
-        Op::TopicPublish(item) => {
-            put_value(out, item);
-            OpCode::TopicPublish
-        }
+        Op::QueueOffer(item) | Op::TopicPublish(item) => put_value(out, item),
+        Op::MapSize
+        | Op::MapClear
+        | Op::QueuePoll
+        | Op::QueuePeek
+        | Op::QueueSize
+        | Op::QueueClear => {}
     }
-}
-
-fn key_only(code: OpCode, key: KeyRef<'_>, out: &mut Vec<u8>) -> OpCode {
-    put_key(out, key);
-    code
-}
-
-fn write(code: OpCode, key: KeyRef<'_>, value: Blob<'_>, life: Life, out: &mut Vec<u8>) -> OpCode {
-    put_key(out, key);
-    put_value(out, value);
-    life.write(out);
-    code
+    op.code()
 }
 
 fn put_count(count: usize, out: &mut Vec<u8>) {

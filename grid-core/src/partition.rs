@@ -1,23 +1,35 @@
 //! A partition as a state machine: one door, [`Partition::step`], for every operation on the primary,
 //! one, [`Partition::replicate`], for records from the primary, one, [`Partition::acknowledge`], for
-//! acknowledgements of the backups. No I/O, no clock, no lock inside; the shell owns all three.
+//! acknowledgements of the backups. Who is what, [`Partition::lead`] and [`Partition::follow`] say. No
+//! I/O, no clock, no lock inside; the shell owns all three.
 //!
 //! An operation on the primary is refused before it touches anything, or numbered, applied, appended
 //! to the ring and remembered for retries, in that order and without a gap (`seq` is dense). Its
 //! answer carries a *gate*: the `seq` of the state that it saw. The shell lets the answer go once
 //! [`Partition::committed`] has reached the gate, so nobody sees what a failover could take back.
+//!
+//! A replica that lacks more than the ring holds becomes a full copy: [`Partition::copy_out`] there,
+//! [`Partition::copy_in`] here, with the records of the meantime in between.
 
 mod account;
+mod copy;
+mod copy_in;
+mod copy_out;
 mod dedupe;
 mod effect;
 mod log;
 mod map;
 mod map_ops;
 mod queue;
+mod record;
+mod replicate;
 mod ring;
+mod role;
 mod scan;
 mod topic;
+mod write;
 
+pub use copy_out::CopyCursor;
 pub use dedupe::Stamp;
 pub use effect::{Effect, Lifespan, Why};
 pub use map::value_of;
@@ -25,10 +37,12 @@ pub use topic::Published;
 
 use crate::control::StructureConfig;
 use crate::error::{Error, Kind, Result};
-use crate::ids::{MemberId, Millis, PartitionId, Seq, SessionId, StructureId};
+use crate::ids::{Index, Millis, PartitionId, Seq, SessionId, StructureId};
+use crate::mutant::{self, Mutant};
 use crate::op::Op;
 use crate::store::{Ledger, Pool};
 use crate::time::Clock;
+use copy_in::Copying;
 use dedupe::{Look, Sessions};
 use log::Log;
 use map::MapPart;
@@ -59,6 +73,9 @@ pub struct Request<'a> {
     pub stamp: Option<Stamp>,
     /// [`crate::store::hash64`] of the key's payload, of operations on one key.
     pub hash: u64,
+    /// It may have been sent before. The answer to a write is logged and remembered then, even if it has
+    /// no effect, so that an earlier sending that arrives late has none either.
+    pub again: bool,
 }
 
 /// How a step ended.
@@ -86,6 +103,16 @@ impl From<Error> for Stop {
     }
 }
 
+impl From<Stop> for Error {
+    #[cold]
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Refused(error) => error,
+            Stop::Again => Error::new(Kind::Overloaded),
+        }
+    }
+}
+
 type Step<T = Seq> = std::result::Result<T, Stop>;
 
 /// The part of a structure that lives in one partition.
@@ -102,6 +129,7 @@ struct Turn<'t> {
     reply: &'t mut Vec<u8>,
     /// Where the answer begins in `reply`.
     mark: usize,
+    /// What the operation's own record is to carry, until that is written.
     stamp: Option<Stamp>,
 }
 
@@ -120,10 +148,16 @@ pub struct Partition {
     sessions: Sessions,
     containers: Vec<Option<Container>>,
     published: topic::Outbox,
+    /// Bytes that every backup has room for.
+    room: u64,
+    /// What there is of a copy that is not whole.
+    copying: Option<Box<Copying>>,
+    /// What this replica was copied at; nothing here is known to be older.
+    copied: Seq,
 }
 
 impl Partition {
-    /// An empty partition that serves as its own only replica.
+    /// An empty partition that serves as its own only replica, in term 1.
     #[must_use]
     pub fn new(id: PartitionId, env: Env) -> Self {
         Partition {
@@ -133,6 +167,9 @@ impl Partition {
             env,
             containers: Vec::new(),
             published: topic::Outbox::default(),
+            room: u64::MAX,
+            copying: None,
+            copied: Seq(0),
         }
     }
 
@@ -176,10 +213,10 @@ impl Partition {
         let Some(container) = self.containers.get_mut(slot) else { return };
         container.get_or_insert_with(|| match config {
             StructureConfig::Map(config) => {
-                Container::Map(Box::new(MapPart::new(config, &self.env)))
+                Container::Map(Box::new(MapPart::new(config, &self.env, self.copied)))
             }
             StructureConfig::Queue(config) => {
-                Container::Queue(Box::new(QueuePart::new(config, &self.env)))
+                Container::Queue(Box::new(QueuePart::new(config, &self.env, self.copied)))
             }
             StructureConfig::Topic => Container::Topic(Box::default()),
         });
@@ -190,43 +227,6 @@ impl Partition {
     #[must_use]
     pub fn knows(&self, id: StructureId) -> bool {
         matches!(self.containers.get(id.0 as usize), Some(Some(_)))
-    }
-
-    /// From now on an operation is committed only when these members have acknowledged it too. What
-    /// each has now is its cursor: `(member, last seq it has)`. One that claims more than there is here
-    /// counts as having nothing; one whose cursor the ring has passed needs a copy of the partition.
-    ///
-    /// A replica that followed a primary is the primary from now on, with all records that it does
-    /// not know to be committed in its ring.
-    pub fn set_backups(&mut self, backups: &[(MemberId, Seq)]) {
-        self.log.set_backups(backups);
-        self.settle();
-    }
-
-    /// Records after `have` for a replica, about `bytes_max` at most but at least one, with the
-    /// number of the last. `None` if the ring no longer holds them.
-    #[must_use]
-    pub fn records_after(&self, have: Seq, bytes_max: usize) -> Option<(&[u8], Seq)> {
-        self.log.ring.after(have, bytes_max)
-    }
-
-    /// A backup has everything up to `seq`. Returns whether more is committed now.
-    pub fn acknowledge(&mut self, from: MemberId, seq: Seq) -> bool {
-        let advanced = self.log.acknowledge(from, seq);
-        if advanced {
-            self.settle();
-        }
-        advanced
-    }
-
-    /// Forgets what was kept only until it is committed.
-    fn settle(&mut self) {
-        while let Some((seq, structure, hash)) = self.log.next_settled_grave() {
-            if let Some(Some(Container::Map(map))) = self.containers.get_mut(structure.0 as usize) {
-                map.bury_for_good(hash, seq);
-            }
-        }
-        self.log.forget_acknowledged();
     }
 
     /// Executes an operation. The answer is appended to `reply`; if the request was refused or has to
@@ -261,6 +261,23 @@ impl Partition {
         {
             return Ok(gate);
         }
+        if mutant::is(Mutant::NoReadGate) && !request.op.code().writes() {
+            return self.execute(turn, request).map(|_| Seq(0));
+        }
+        if request.again { self.execute_again(turn, request) } else { self.execute(turn, request) }
+    }
+
+    #[cold]
+    fn execute_again(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Step {
+        let gate = self.execute(turn, request)?;
+        if turn.stamp.is_none() || !request.op.code().writes() {
+            return Ok(gate);
+        }
+        self.write_nothing(turn)
+    }
+
+    #[inline]
+    fn execute(&mut self, turn: &mut Turn<'_>, request: &Request<'_>) -> Step {
         let (s, hash) = (request.structure, request.hash);
         let at = |key| At { s, hash, key };
         match request.op {
@@ -317,9 +334,12 @@ impl Partition {
     }
 
     /// Removes expired entries of all maps, a bounded number; the shell calls it now and then.
-    /// Returns whether there is more to do.
+    /// Returns whether there is more to do. A replica that follows leaves that to its primary.
     pub fn expire(&mut self, clock: &dyn Clock) -> bool {
         let mut more = false;
+        if self.is_following() {
+            return more;
+        }
         for slot in 0..self.containers.len() {
             #[allow(clippy::cast_possible_truncation)]
             let id = StructureId(slot as u32);
@@ -331,23 +351,43 @@ impl Partition {
         more
     }
 
-    /// Logs the end of a session: all that is remembered of it goes, on every replica. Nothing is logged
-    /// where nothing is remembered.
+    /// Logs the end of a session at position `index` of the control log: all that is remembered of it goes,
+    /// on every replica. Nothing is logged where nothing is remembered.
     ///
     /// # Errors
-    /// `Overloaded` if the ring is full; call again.
-    pub fn expire_session(&mut self, clock: &dyn Clock, session: SessionId) -> Result<()> {
+    /// `Overloaded` if the ring is full; call again. `NotServing` on a replica that follows.
+    pub fn expire_session(
+        &mut self,
+        clock: &dyn Clock,
+        session: SessionId,
+        index: Index,
+    ) -> Result<()> {
         if !self.sessions.knows(session) {
             return Ok(());
         }
-        let effect = Effect::SessionExpired(session);
+        let effect = Effect::SessionExpired(session, index);
         let mut reply = Vec::new();
         let mut turn = Turn { clock, reply: &mut reply, mark: 0, stamp: None };
-        match self.write(&mut turn, &effect, 0) {
-            Ok(_) => Ok(()),
-            Err(Stop::Refused(error)) => Err(error),
-            Err(Stop::Again) => Err(Error::new(Kind::Overloaded)),
-        }
+        self.write(&mut turn, &effect, 0)?;
+        Ok(())
+    }
+
+    /// Whether anything is remembered of a session.
+    #[must_use]
+    pub fn knows_session(&self, session: SessionId) -> bool {
+        self.sessions.knows(session)
+    }
+
+    /// The sessions of which anything is remembered, in the order of their ids.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.sessions.ids()
+    }
+
+    /// Highest position in the control log at which a session ended that was remembered here. Who has
+    /// not applied that much must not execute requests of sessions: one of them may be over.
+    #[must_use]
+    pub fn expired_index(&self) -> Index {
+        self.sessions.expired()
     }
 
     /// Bytes that all structures of this partition hold.

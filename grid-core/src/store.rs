@@ -429,6 +429,13 @@ impl Store {
         Ok(())
     }
 
+    /// Makes the index at least as large as so many entries need, with the next entries written, and
+    /// keeps it so: for entries that come in the order of their hashes, which would otherwise crowd at
+    /// the front of an index that is always made for those that are there. 0: as usual from now on.
+    pub fn expect(&mut self, entries: usize) {
+        self.index.expect(entries);
+    }
+
     /// Removes everything and returns all memory, in time proportional to the blocks held.
     pub fn clear(&mut self) {
         self.index.clear();

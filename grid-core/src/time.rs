@@ -2,6 +2,30 @@
 
 pub use crate::ids::Millis;
 
+/// Nanoseconds of the monotonic clock of one member. Those of two members mean nothing to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Nanos(pub u64);
+
+impl Nanos {
+    /// This many milliseconds.
+    #[must_use]
+    pub const fn from_millis(ms: u64) -> Self {
+        Nanos(ms * 1_000_000)
+    }
+
+    /// This much later.
+    #[must_use]
+    pub const fn plus(self, later: Nanos) -> Self {
+        Nanos(self.0.saturating_add(later.0))
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    #[must_use]
+    pub const fn since(self, earlier: Nanos) -> Self {
+        Nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
 /// Source of wall-clock milliseconds. It may jump; partition time never runs backwards over it.
 pub trait Clock {
     /// Now.

@@ -14,13 +14,15 @@ pub mod bytes;
 pub mod control;
 pub mod event;
 pub mod hello;
+pub mod link;
 pub mod reply;
 pub mod request;
+pub mod table;
 
 /// First four bytes of either side.
 pub const MAGIC: [u8; 4] = *b"GRID";
 /// Version of everything after the first eight bytes.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 /// Bytes of the length field in front of every frame.
 pub const LEN_BYTES: usize = 4;
 

@@ -4,6 +4,8 @@
 #[path = "model/commands.rs"]
 #[allow(dead_code)]
 mod commands;
+#[path = "../../fuzz/entries/copy.rs"]
+mod copy;
 #[path = "../../fuzz/entries/frame.rs"]
 mod frame;
 #[path = "../../fuzz/entries/hello.rs"]
@@ -13,14 +15,16 @@ mod op;
 #[path = "../../fuzz/entries/record.rs"]
 mod record;
 
+use grid_core::Read;
 use grid_core::control::{MapConfig, StructureConfig, StructureKind};
 use grid_core::data::{Blob, TypeTag};
 use grid_core::error::{Error, Kind};
-use grid_core::ids::{Index, MemberId, PartitionId, RequestId, SessionId, StructureId, Term};
+use grid_core::ids::{Index, MemberId, PartitionId, RequestId, SessionId, StructureId};
 use grid_core::op::Op;
-use grid_core::wire::control::{Control, ControlReply};
+use grid_core::wire::control::{AdminCommand, Control, ControlReply};
 use grid_core::wire::hello::{Answer, Hello, PeerKind, Welcome};
 use grid_core::wire::request::RequestHeader;
+use grid_core::wire::table::{MemberAddress, TableView};
 use grid_core::wire::{FrameKind, control, end_frame, event, reply, request, split_frame};
 use proptest::prelude::*;
 
@@ -33,7 +37,8 @@ fn frames() -> Vec<u8> {
         structure: StructureId(1),
         request: RequestId(9),
         floor: RequestId(7),
-        term: Term(2),
+        again: true,
+        read: Read::Stale(std::time::Duration::from_millis(50)),
         applied: Index(40),
     };
     request::encode(&header, b"operands", &mut out);
@@ -50,15 +55,34 @@ fn frames() -> Vec<u8> {
     let config = StructureConfig::Map(MapConfig { ttl_ms: Some(5), max_idle_ms: None });
     let declared = ControlReply::Declared { structure: StructureId(8), config };
     control::encode(FrameKind::ControlReply, 1, &declared, &mut out).unwrap();
+    control::encode(FrameKind::Control, 2, &Control::Table { known: Index(3) }, &mut out).unwrap();
+    for command in [
+        AdminCommand::ResetLost { partition: PartitionId(5), from_last_removed: true },
+        AdminCommand::AcceptLoss { name: "orders".into() },
+        AdminCommand::ForceNewCluster,
+        AdminCommand::RemoveMember { member: MemberId(2) },
+    ] {
+        control::encode(FrameKind::Control, 3, &Control::Admin(command), &mut out).unwrap();
+    }
+    for reply in [ControlReply::Unchanged, ControlReply::Table(table())] {
+        control::encode(FrameKind::ControlReply, 2, &reply, &mut out).unwrap();
+    }
     out
 }
 
-fn hellos() -> [Vec<u8>; 2] {
+fn table() -> TableView {
+    let at = |n: u64| MemberAddress { member: MemberId(n), address: format!("10.0.0.{n}:5701") };
+    let partitions: [&[u16]; 3] = [&[0, 1], &[1], &[]];
+    TableView::new(Index(7), 1, vec![at(2), at(5)], partitions).unwrap()
+}
+
+fn hellos() -> [Vec<u8>; 3] {
     let hello = Hello {
         cluster: "dev".into(),
         kind: PeerKind::Client,
         name: "test".into(),
         session: Some((SessionId(7), 1)),
+        table: Index(9),
     };
     let welcome = Answer::Welcome(Welcome {
         cluster_life: 1,
@@ -68,10 +92,14 @@ fn hellos() -> [Vec<u8>; 2] {
         partitions: 5,
         frame_bytes_max: 6,
         applied: Index(7),
+        lease_ms: 400,
+        table: Some(table()),
     });
-    let mut out = [Vec::new(), Vec::new()];
+    let operator = Hello { kind: PeerKind::Operator, session: None, ..hello.clone() };
+    let mut out = [Vec::new(), Vec::new(), Vec::new()];
     grid_core::wire::hello::encode(&hello, &mut out[0]).unwrap();
     grid_core::wire::hello::encode(&welcome, &mut out[1]).unwrap();
+    grid_core::wire::hello::encode(&operator, &mut out[2]).unwrap();
     out
 }
 
@@ -100,10 +128,12 @@ fn what_is_valid_is_accepted() {
     while let Some((_, used)) = split_frame(rest, 1 << 16).unwrap() {
         (rest, count) = (&rest[used..], count + 1);
     }
-    assert_eq!((count, rest.len()), (7, 0));
+    assert_eq!((count, rest.len()), (14, 0));
     hellos().iter().for_each(|bytes| hello::run(bytes));
     record::run(&[1]);
     record::run(&[&[0], record::valid()].concat());
+    copy::run(&[1]);
+    copy::run(&[&[0], &copy::valid()[..]].concat());
 }
 
 proptest! {
@@ -115,6 +145,16 @@ proptest! {
         op::run(&bytes);
         hello::run(&bytes);
         record::run(&bytes);
+        copy::run(&bytes);
+        // As a piece, behind the head of a first one.
+        let mut message = vec![0; 5];
+        message[4] = 1;
+        message.extend_from_slice(&[0; 8]);
+        message.extend_from_slice(&[7, 0, 0, 0, 0, 0, 0, 0]);
+        message.extend_from_slice(&[0; 24]);
+        message.extend_from_slice(&bytes);
+        end_frame(&mut message, 0);
+        copy::run(&[&[0], &message[..]].concat());
     }
 
     #[test]
@@ -143,6 +183,19 @@ proptest! {
     }
 
     #[test]
+    fn mutated_copies_are_refused_whole_or_taken_in(
+        edits in proptest::collection::vec(any::<[u8; 4]>(), 1..6),
+        at in any::<u16>(),
+        bit in 0..8u8,
+    ) {
+        copy::run(&[&[1][..], edits.as_flattened()].concat());
+        let mut messages = copy::valid();
+        let at = usize::from(at) % messages.len();
+        messages[at] ^= 1 << bit;
+        copy::run(&[&[0], &messages[..]].concat());
+    }
+
+    #[test]
     fn operations_come_out_as_they_went_in(cmd in commands::cmd(), edits in edits()) {
         let sent = cmd.send(None, 77);
         let decoded = Op::decode(sent.code as u8, &sent.body).unwrap();
@@ -158,6 +211,63 @@ proptest! {
             }
         }
         prop_assert!(Op::decode(sent.code as u8, &[&sent.body[..], &[0]].concat()).is_err());
+    }
+
+    #[test]
+    fn requests_come_out_as_they_went_in(
+        ids in any::<(u8, u16, u32, u64, u64, u64)>(),
+        again in any::<bool>(),
+        manner in 0..3u8,
+        bound in any::<u32>(),
+        edits in edits(),
+    ) {
+        let (code, partition, structure, request, floor, applied) = ids;
+        let header = RequestHeader {
+            code,
+            partition: PartitionId(partition),
+            structure: StructureId(structure),
+            request: RequestId(request),
+            floor: RequestId(floor),
+            again,
+            read: match manner {
+                0 => Read::Linearizable,
+                1 => Read::Confirmed,
+                _ => Read::Stale(std::time::Duration::from_millis(bound.into())),
+            },
+            applied: Index(applied),
+        };
+        let mut out = Vec::new();
+        request::encode(&header, b"operands", &mut out);
+        prop_assert_eq!(request::decode(&out[4..]), Ok((header, &b"operands"[..])));
+        // Bits that mean nothing are refused, so that they can mean something later.
+        for bit in 3..32 {
+            let mut bad = out.clone();
+            bad[4 + 24 + bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(request::decode(&bad[4..]).is_err(), "bit {}", bit);
+        }
+        frame::run(&mutate(out, &edits));
+    }
+
+    #[test]
+    fn any_table_is_refused_or_consistent(
+        counts in proptest::collection::vec(0..4u8, 0..40),
+        replicas in proptest::collection::vec(0..6u16, 0..100),
+        members in 0..6u64,
+    ) {
+        let at = |n: u64| MemberAddress { member: MemberId(n), address: "host:1".into() };
+        let mut rest = &replicas[..];
+        let owners: Vec<&[u16]> = counts.iter().map(|count| {
+            let (head, tail) = rest.split_at(usize::from(*count).min(rest.len()));
+            rest = tail;
+            head
+        }).collect();
+        let view = TableView::new(Index(1), 1, (0..members).map(at).collect(), owners.clone());
+        let Ok(view) = view else { return Ok(()) };
+        prop_assert_eq!(usize::from(view.partitions()), owners.len());
+        for (n, owners) in (0u16..).zip(owners) {
+            prop_assert_eq!(view.replicas(PartitionId(n)), owners);
+            prop_assert!(owners.iter().all(|at| view.members().get(usize::from(*at)).is_some()));
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use grid_core::control::{
 };
 use grid_core::data::{Affinity, BlobBuf};
 use grid_core::handle::{
-    BoxFuture, Call, Grid, Invoke, Mailbox, Map, Message, RawEvent, Started, Token, block_on,
+    BoxFuture, Call, Grid, Invoke, Mailbox, Map, Message, RawEvent, Read, Started, Token, block_on,
 };
 use grid_core::ids::{Index, Millis, PartitionId, StructureId};
 use grid_core::op::{Op, OpCode};
@@ -54,7 +54,7 @@ struct State {
     /// Errors for the next calls on a partition, of this code if there is one.
     errors: BTreeMap<u16, Error>,
     failing: Option<OpCode>,
-    calls: Vec<(OpCode, u16, Option<Duration>)>,
+    calls: Vec<(OpCode, u16, Option<Duration>, Read)>,
     declared: Vec<String>,
     forgotten: Vec<u64>,
     mailboxes: Vec<(StructureId, Arc<Mailbox>)>,
@@ -136,7 +136,7 @@ impl Fake {
 
 impl State {
     fn execute(&mut self, call: &Call<'_>) -> Result<Vec<u8>> {
-        self.calls.push((call.code, call.partition.0, call.timeout));
+        self.calls.push((call.code, call.partition.0, call.timeout, call.read));
         if call.life != self.life {
             return Err(Error::new(Kind::UnknownStructure));
         }
@@ -147,7 +147,7 @@ impl State {
         }
         let op = Op::decode(call.code as u8, call.body)?;
         let hash = op.key().map_or(0, |key| hash64(key.blob.payload, commands::SEED));
-        let request = Request { structure: call.structure, op, stamp: None, hash };
+        let request = Request { structure: call.structure, op, stamp: None, hash, again: false };
         let partition = &mut self.partitions[usize::from(call.partition.0)];
         let mut reply = Vec::new();
         loop {
@@ -270,11 +270,15 @@ impl Invoke for Fake {
     fn subscribe(
         &self,
         structure: StructureId,
+        life: u32,
         partition: PartitionId,
         items_max: usize,
     ) -> BoxFuture<Result<Arc<Mailbox>>> {
         let mailbox = Arc::new(Mailbox::new(items_max));
         let result = self.with(|state| {
+            if life != state.life {
+                return Err(Error::new(Kind::UnknownStructure));
+            }
             state.partitions[usize::from(partition.0)].set_subscribers(structure, 1)?;
             state.mailboxes.push((structure, Arc::clone(&mailbox)));
             Ok(mailbox)
@@ -409,7 +413,7 @@ fn a_dropped_future_forgets_its_operation_and_a_finished_one_does_not() {
     assert!(Pin::new(&mut get).poll(&mut cx).is_pending());
     drop(get);
     assert_eq!(fake.with(|state| state.forgotten.clone()), [1]);
-    let mut all = Box::pin(map.size());
+    let mut all = map.size().into_future();
     assert!(all.as_mut().poll(&mut cx).is_pending());
     assert_eq!(fake.calls(OpCode::MapSize), 7, "all partitions at once");
     drop(all);
@@ -426,6 +430,64 @@ fn a_dropped_future_forgets_its_operation_and_a_finished_one_does_not() {
     assert!(matches!(again, Poll::Ready(Err(e)) if e.kind() == Kind::Invalid), "awaited twice");
     drop(get);
     assert_eq!(fake.with(|state| state.forgotten.len()), 8);
+}
+
+#[test]
+fn reads_say_how_fresh_they_have_to_be_and_writes_do_not() {
+    let (fake, grid) = fake(Mode::AtOnce);
+    let map = grid.map::<u32, u32>("m");
+    let queue = grid.queue::<u32>("q");
+    block_on(map.set(&1, &1)).unwrap();
+    let reads = |f: &dyn Fn()| {
+        fake.with(|state| state.calls.clear());
+        f();
+        let mut reads: Vec<Read> = fake.with(|state| state.calls.iter().map(|c| c.3).collect());
+        reads.dedup();
+        reads
+    };
+    let stale = Read::Stale(Duration::from_millis(50));
+    for read in [Read::Linearizable, Read::Confirmed, stale] {
+        let all = reads(&|| {
+            assert_eq!(block_on(map.get(&1).read(read)), Ok(Some(1)));
+            assert_eq!(block_on(map.contains(&1).read(read)), Ok(true));
+            assert!(block_on(map.entry(&1).read(read)).unwrap().is_some());
+            assert_eq!(block_on(map.size().read(read)), Ok(1));
+            assert_eq!(block_on(map.is_empty().read(read)), Ok(false));
+            assert_eq!(block_on(map.get_all([&1, &2]).read(read)), Ok(vec![Some(1), None]));
+            assert_eq!(block_on(map.keys().read(read).all()), Ok(vec![1]));
+            assert_eq!(block_on(queue.peek().read(read)), Ok(None));
+            assert_eq!(block_on(queue.size().read(read)), Ok(0));
+        });
+        assert_eq!(all, [read]);
+    }
+    let all = reads(&|| {
+        block_on(map.get(&1)).unwrap();
+        block_on(map.put(&1, &2)).unwrap();
+        block_on(queue.offer(&1)).unwrap();
+    });
+    assert_eq!(all, [Read::Linearizable], "unless told otherwise");
+}
+
+#[test]
+fn a_subscription_never_reaches_a_structure_of_another_life() {
+    let (fake, grid) = fake(Mode::AtOnce);
+    let (t, u) = (grid.topic::<u64>("t"), grid.topic::<u64>("u"));
+    let mut cx = Context::from_waker(Waker::noop());
+    // Declared in one life; in the next its id is another topic's.
+    let mut subscribing = Box::pin(t.subscribe());
+    assert!(subscribing.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(fake.with(|state| state.declared.clone()), ["t"]);
+    fake.restart();
+    block_on(u.publish(&1)).unwrap();
+    let mut subscription = loop {
+        if let Poll::Ready(subscription) = subscribing.as_mut().poll(&mut cx) {
+            break subscription.unwrap();
+        }
+    };
+    block_on(u.publish(&2)).unwrap();
+    block_on(t.publish(&3)).unwrap();
+    let message = block_on(subscription.next()).unwrap();
+    assert!(matches!(message, Some(Message::Item { value: 3, .. })), "{message:?}");
 }
 
 fn twenty(map: &Map<u32, u64>) -> Result<()> {

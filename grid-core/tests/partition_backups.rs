@@ -4,89 +4,23 @@
 #[path = "model/commands.rs"]
 #[allow(dead_code)]
 mod commands;
+#[path = "model/rig.rs"]
+#[allow(dead_code)]
+mod rig;
 
-use commands::{Cmd, SEED, Val, env, partition};
+use commands::{Cmd, Val, env};
+use grid_core::Kind;
 use grid_core::error::Applied;
-use grid_core::ids::{MemberId, Millis, RequestId, Seq, SessionId};
+use grid_core::ids::{Index, RequestId, Seq, SessionId, Term};
 use grid_core::limits::RING_BYTES_MAX;
-use grid_core::op::{Life, Op};
-use grid_core::partition::{Outcome, Partition, Request, Stamp};
-use grid_core::store::hash64;
-use grid_core::time::ManualClock;
-use grid_core::{Error, Kind};
-
-const B1: MemberId = MemberId(1);
-const B2: MemberId = MemberId(2);
-const SMALL: Val = Val { len: 8, fill: 1 };
-
-struct Rig(Partition, ManualClock);
-
-impl Rig {
-    fn new(budget: u64) -> Self {
-        Rig(partition(env(budget, 64 << 20)), ManualClock::at(Millis(1000)))
-    }
-
-    fn replicated() -> Self {
-        let mut rig = Rig::new(u64::MAX);
-        rig.0.set_backups(&[(B1, Seq(0)), (B2, Seq(0))]);
-        rig
-    }
-
-    fn run(&mut self, cmd: &Cmd, stamp: Option<Stamp>) -> Result<(Seq, Vec<u8>), Error> {
-        let sent = cmd.send(None, 0);
-        let op = Op::decode(sent.code as u8, &sent.body).unwrap();
-        let hash = op.key().map_or(0, |key| hash64(key.blob.payload, SEED));
-        let request = Request { structure: sent.structure, op, stamp, hash };
-        let mut reply = Vec::new();
-        loop {
-            match self.0.step(&self.1, &request, &mut reply) {
-                Outcome::Answered(gate) => return Ok((gate, reply)),
-                Outcome::Refused(error) => return Err(error),
-                Outcome::Again => {}
-            }
-        }
-    }
-
-    fn gate(&mut self, cmd: &Cmd) -> Seq {
-        self.run(cmd, None).unwrap_or_else(|e| panic!("{cmd:?}: {e}")).0
-    }
-
-    fn set(&mut self, m: u8, k: u8, len: usize) -> Result<(Seq, Vec<u8>), Error> {
-        self.run(&Cmd::Set(m, k, Val { len, fill: 0 }, Life::default()), None)
-    }
-
-    fn size(&mut self, m: u8) -> u64 {
-        let (_, answer) = self.run(&Cmd::Size(m), None).unwrap();
-        u64::from_le_bytes(answer.try_into().unwrap())
-    }
-
-    fn state(&self) -> (Seq, u64) {
-        (self.0.last(), self.0.digest())
-    }
-
-    /// Refused for want of room in the ring, with nothing done.
-    fn overloaded(&mut self, cmd: &Cmd) {
-        let before = self.state();
-        let error = self.run(cmd, None).unwrap_err();
-        assert_eq!((error.kind(), error.applied()), (Kind::Overloaded, Applied::No), "{cmd:?}");
-        assert!(error.retry_after().is_some());
-        assert_eq!(self.state(), before, "{cmd:?}");
-    }
-}
-
-/// Sends a backup what it lacks; acknowledges it if `acknowledge`.
-fn feed(from: &mut Partition, to: &mut Partition, member: MemberId, acknowledge: bool) {
-    let (records, last) = from.records_after(to.last(), usize::MAX).expect("in the ring");
-    assert_eq!(to.replicate(records, from.committed()), Ok(last));
-    if acknowledge {
-        from.acknowledge(member, last);
-    }
-}
+use grid_core::op::Life;
+use grid_core::partition::{Partition, Stamp};
+use rig::{B1, B2, Rig, SMALL, feed};
 
 #[test]
 fn a_full_ring_refuses_before_anything_is_done_and_an_empty_one_takes_any_record() {
     let mut rig = Rig::replicated();
-    rig.0.set_backups(&[(B1, Seq(0))]);
+    rig.0.lead(Term(1), &[(B1, Seq(0))]).unwrap();
     let mut written = 0;
     while let Ok((gate, _)) = rig.set(0, (written % 20) as u8, 100_000) {
         written += 1;
@@ -119,7 +53,7 @@ fn a_full_ring_refuses_before_anything_is_done_and_an_empty_one_takes_any_record
 #[test]
 fn an_heir_with_a_backup_behind_shows_nothing_that_backup_lacks_and_sends_it_on() {
     let mut rig = Rig::replicated();
-    let (mut b1, mut b2) = (Rig::new(u64::MAX), Rig::new(u64::MAX));
+    let (mut b1, mut b2) = (Rig::following(), Rig::following());
     for (m, k) in [(0, 0), (0, 1), (1, 2)] {
         rig.set(m, k, 8).unwrap();
     }
@@ -139,7 +73,7 @@ fn an_heir_with_a_backup_behind_shows_nothing_that_backup_lacks_and_sends_it_on(
     let last = rig.0.last();
     drop(rig);
     // The first backup is promoted, the second has none of this.
-    b1.0.set_backups(&[(B2, shared)]);
+    b1.0.lead(Term(2), &[(B2, shared)]).unwrap();
     assert_eq!((b1.0.last(), b1.0.committed()), (last, shared));
     for cmd in
         [Cmd::Get(0, 0), Cmd::Get(0, 1), Cmd::Get(1, 2), Cmd::Get(2, 3), Cmd::Peek(0), Cmd::Size(0)]
@@ -156,12 +90,12 @@ fn an_heir_with_a_backup_behind_shows_nothing_that_backup_lacks_and_sends_it_on(
         assert!(b1.gate(&cmd) <= last);
     }
     // And the second after it.
-    b2.0.set_backups(&[]);
+    b2.0.lead(Term(3), &[]).unwrap();
     assert_eq!(b2.0.committed(), last);
     assert_eq!(b2.run(&Cmd::Remove(0, 1), Some(stamp)).unwrap(), removed);
     // The session ends on all replicas.
-    b1.0.set_backups(&[(B2, last)]);
-    b1.0.expire_session(&b1.1, SessionId(5)).unwrap();
+    b1.0.lead(Term(2), &[(B2, last)]).unwrap();
+    b1.0.expire_session(&b1.1, SessionId(5), Index(9)).unwrap();
     let again = b1.run(&Cmd::Remove(0, 1), Some(stamp)).unwrap();
     assert_eq!(again.1, [0], "executed anew: the shell refuses requests of expired sessions");
 }
@@ -174,17 +108,21 @@ fn a_replica_of_its_own_mind_follows_nobody() {
     let mut deposed = Rig::replicated();
     deposed.set(1, 1, 8).unwrap();
     let before = deposed.state();
-    assert_eq!(deposed.0.replicate(records, Seq(3)).unwrap_err().kind(), Kind::Lost);
-    assert_eq!(deposed.state(), before);
+    assert_eq!(
+        deposed.0.replicate(records, Seq(3)).unwrap_err().kind(),
+        Kind::Internal,
+        "it leads"
+    );
+    assert_eq!((deposed.state(), deposed.0.committed()), (before, Seq(0)));
     // One that claims what does not exist has nothing, and holds the commit back.
-    other.0.set_backups(&[(B1, Seq(99)), (B2, Seq(3))]);
+    other.0.lead(Term(1), &[(B1, Seq(99)), (B2, Seq(3))]).unwrap();
     assert_eq!(other.0.committed(), Seq(0));
     assert!(!other.0.acknowledge(B1, Seq(99)));
     assert!(other.0.acknowledge(B1, Seq(2)) && other.0.committed() == Seq(2));
     assert!(!other.0.acknowledge(B1, Seq(1)) && other.0.committed() == Seq(2));
     assert!(other.0.records_after(Seq(2), 1).is_some());
     // A late acknowledgement takes nothing back.
-    other.0.set_backups(&[(B1, Seq(2)), (B2, Seq(2))]);
+    other.0.lead(Term(1), &[(B1, Seq(2)), (B2, Seq(2))]).unwrap();
     other.0.acknowledge(B1, Seq(3));
     other.0.acknowledge(B1, Seq(1));
     assert!(other.0.acknowledge(B2, Seq(3)) && other.0.committed() == Seq(3));
@@ -196,6 +134,7 @@ fn a_structure_that_is_not_declared_stops_a_backup_until_it_is() {
     rig.gate(&Cmd::Offer(0, SMALL));
     let (records, last) = rig.0.records_after(Seq(0), usize::MAX).unwrap();
     let mut bare = Partition::new(grid_core::PartitionId(0), env(u64::MAX, 8 << 20));
+    bare.follow();
     let error = bare.replicate(records, Seq(0)).unwrap_err();
     assert_eq!((error.kind(), bare.last()), (Kind::UnknownStructure, Seq(0)));
     let config = grid_core::control::QueueConfig { items_max: Some(3) };
@@ -208,7 +147,7 @@ fn a_structure_that_is_not_declared_stops_a_backup_until_it_is() {
 fn a_key_that_a_clear_took_is_missing_only_once_the_clear_is_committed() {
     let mut rig = Rig::replicated();
     let set = rig.set(0, 4, 8).unwrap().0;
-    rig.0.set_backups(&[(B1, set)]);
+    rig.0.lead(Term(1), &[(B1, set)]).unwrap();
     let clear = rig.gate(&Cmd::Clear(0));
     for cmd in [
         Cmd::Get(0, 4),

@@ -9,7 +9,7 @@ mod commands;
 use commands::{Cmd, KEYS, MAPS, QUEUES, SEED, Val, cmd, env, partition};
 use grid_core::Kind;
 use grid_core::error::Applied;
-use grid_core::ids::{MemberId, Millis, RequestId, Seq, SessionId};
+use grid_core::ids::{Index, MemberId, Millis, RequestId, Seq, SessionId, Term};
 use grid_core::op::{Life, Op};
 use grid_core::partition::{Env, Outcome, Partition, Request, Stamp};
 use grid_core::store::hash64;
@@ -38,7 +38,7 @@ impl Rig {
         let sent = cmd.send(None, 0);
         let op = Op::decode(sent.code as u8, &sent.body).unwrap();
         let hash = op.key().map_or(0, |key| hash64(key.blob.payload, SEED));
-        let request = Request { structure: sent.structure, op, stamp, hash };
+        let request = Request { structure: sent.structure, op, stamp, hash, again: false };
         let mut reply = Vec::new();
         loop {
             match self.partition.step(&self.clock, &request, &mut reply) {
@@ -79,7 +79,7 @@ impl Rig {
     fn empty(&mut self) {
         (0..MAPS).for_each(|m| drop(self.ok(&Cmd::Clear(m))));
         (0..QUEUES).for_each(|q| drop(self.ok(&Cmd::QueueClear(q))));
-        self.partition.expire_session(&self.clock, SessionId(1)).unwrap();
+        self.partition.expire_session(&self.clock, SessionId(1), Index(9)).unwrap();
     }
 }
 
@@ -104,7 +104,7 @@ proptest! {
     ) {
         let mut rig = Rig::new(env(BUDGET, 8 << 20));
         if backup {
-            rig.partition.set_backups(&[(MemberId(1), Seq(0))]);
+            rig.partition.lead(Term(1), &[(MemberId(1), Seq(0))]).unwrap();
         }
         let mut refused = 0;
         for (cmd, stamped) in &commands {
@@ -134,7 +134,7 @@ proptest! {
         let big = Cmd::Offer(1, Val { len: 400 << 10, fill: 0 });
         prop_assert_eq!(rig.refused(&big).unwrap().kind(), Kind::OutOfMemory);
         rig.empty();
-        rig.partition.set_backups(&[]);
+        rig.partition.lead(Term(1), &[]).unwrap();
         prop_assert_eq!(rig.env.ledger.used(), 0, "cleared");
         rig.ok(&big);
         drop(rig.partition);
@@ -146,9 +146,10 @@ proptest! {
         commands in proptest::collection::vec((filling(), any::<bool>()), 1..100),
     ) {
         let mut rig = Rig::new(env(u64::MAX, 8 << 20));
-        rig.partition.set_backups(&[(MemberId(1), Seq(0))]);
+        rig.partition.lead(Term(1), &[(MemberId(1), Seq(0))]).unwrap();
         let backup_env = env(0, 8 << 20);
         let mut backup = partition(backup_env.clone());
+        backup.follow();
         for (cmd, stamped) in &commands {
             if *stamped && cmd.writes() { rig.stamped(cmd) } else { rig.run(cmd, None) };
             let (records, _) = rig.partition.records_after(backup.last(), usize::MAX).unwrap();
@@ -232,7 +233,7 @@ fn a_session_that_keeps_too_many_answers_goes_on_once_it_confirms_them() {
 #[test]
 fn a_pool_without_blocks_refuses_and_forgets_no_expiry() {
     let mut rig = Rig::new(env(u64::MAX, 1 << 20));
-    rig.partition.set_backups(&[(MemberId(1), Seq(0))]);
+    rig.partition.lead(Term(1), &[(MemberId(1), Seq(0))]).unwrap();
     let old = Val { len: 1000, fill: 0 };
     (0..KEYS).for_each(|k| drop(rig.ok(&Cmd::Set(1, k, old, Life::default()))));
     let mut fill = 0;
@@ -314,4 +315,53 @@ fn entries_of_which_only_some_found_a_block_are_no_success_on_retry() {
     drop(others);
     assert!(matches!(rig.run(&cmd, stamp).0, Outcome::Answered(_)), "with room it is done");
     assert_eq!(rig.ok(&Cmd::Size(0)), u64::from(KEYS).to_le_bytes());
+}
+
+#[test]
+fn what_a_backup_has_no_room_for_is_refused_and_what_grows_nothing_is_not() {
+    let mut rig = Rig::new(env(u64::MAX, 8 << 20));
+    rig.partition.lead(Term(1), &[(MemberId(1), Seq(0))]).unwrap();
+    let value = |len, fill| Val { len, fill };
+    let set = |k, len, fill| Cmd::Set(0, k, value(len, fill), Life::default());
+    rig.ok(&set(0, 3000, 0));
+    rig.ok(&Cmd::Offer(1, value(10, 0)));
+    rig.ok(&Cmd::SetTtl(0, 0, 500));
+    assert_eq!(rig.partition.free_budget(), u64::MAX);
+    rig.partition.set_room(50);
+    let state = rig.state();
+    let growing = [
+        set(1, 100_000, 0),
+        Cmd::Put(0, 0, value(8_000, 0), Life::default()),
+        Cmd::PutAll(0, vec![(2, value(10, 0))], Life::default()),
+        Cmd::Offer(1, value(11, 0)),
+    ];
+    for cmd in &growing {
+        let error = rig.refused(cmd).unwrap_or_else(|| panic!("{cmd:?}"));
+        assert_eq!((error.kind(), error.applied()), (Kind::OutOfMemory, Applied::No), "{cmd:?}");
+        assert!(error.detail().unwrap().contains("of a backup is used up: 50 bytes"), "{error}");
+    }
+    let put = Cmd::Put(0, 0, value(3000, 1), Life::default());
+    let (remembered, _) = rig.stamped(&put);
+    assert!(matches!(&remembered, Outcome::Refused(e) if e.kind() == Kind::OutOfMemory));
+    assert_eq!(rig.state(), state);
+    rig.ok(&put);
+    rig.ok(&Cmd::SetTtl(0, 0, 600));
+    rig.ok(&Cmd::Publish(value(100_000, 0)));
+    rig.ok(&Cmd::Poll(1));
+    rig.ok(&Cmd::Delete(0, 0));
+    rig.partition.set_room(200_000);
+    rig.ok(&set(1, 100_000, 0));
+    // Who follows is told by its primary, and reports itself.
+    rig.partition.set_room(0);
+    rig.partition.follow();
+    rig.partition.lead(Term(2), &[]).unwrap();
+    growing.iter().for_each(|cmd| drop(rig.ok(cmd)));
+    let env = env(1 << 20, 8 << 20);
+    let mut limited = Rig::new(env.clone());
+    limited.ok(&set(1, 100_000, 0));
+    assert_eq!(limited.partition.free_budget(), (1 << 20) - env.ledger.used());
+    env.ledger.set_budget(1);
+    assert_eq!(limited.partition.free_budget(), 0);
+    let error = limited.refused(&set(2, 100_000, 0)).unwrap();
+    assert!(!error.detail().unwrap().contains("backup"), "its own budget: {error}");
 }

@@ -4,15 +4,22 @@
 //! Locks: one cell at a time, a cell before an outbox or a slot, none over an await, and no user
 //! code under it. What was let go is woken after the lock.
 
+use crate::links::Link;
 use crate::outbox::Outbox;
 use crate::shared::Shared;
+use grid_core::Read;
+use grid_core::control::{Change, Record};
 use grid_core::data::{Blob, BlobBuf};
 use grid_core::error::{Error, Kind, Result};
 use grid_core::handle::{Mailbox, RawEvent, Token};
-use grid_core::ids::{MemberId, PartitionId, Seq, SessionId, StructureId};
+use grid_core::ids::{Index, MemberId, PartitionId, Seq, SessionId, StructureId, Term, Version};
 use grid_core::limits::PARKED_BYTES_MAX;
 use grid_core::partition::{Outcome, Partition, Request};
+use grid_core::replica::{Answer, Context, Replica};
+use grid_core::time::Nanos;
 use grid_core::wire::event::Event;
+use grid_core::wire::link::Message;
+use grid_core::wire::{begin_frame, end_frame, reply};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,7 +34,13 @@ pub(crate) struct Cell {
 
 #[derive(Debug)]
 struct State {
-    partition: Partition,
+    replica: Replica,
+    /// The ways to those who follow this replica.
+    links: Vec<Arc<Link>>,
+    /// What has come was not acknowledged yet.
+    ack_due: Option<Term>,
+    /// Whether it served when somebody looked last.
+    served: bool,
     /// Replies in the order of their gates.
     parked: VecDeque<Parked>,
     /// Bytes that they take.
@@ -99,15 +112,20 @@ pub(crate) struct Reply<'r, F> {
     pub(crate) out: &'r mut Vec<u8>,
     /// Where it begins.
     pub(crate) at: usize,
+    /// Whether the operation can change anything. What is logged for a read only proves who leads.
+    pub(crate) writes: bool,
     /// Completes the reply and says where it goes if it has to wait.
     pub(crate) seal: F,
 }
 
 impl Cell {
-    pub(crate) fn new(partition: Partition) -> Self {
+    pub(crate) fn new(replica: Replica) -> Self {
         Cell {
             state: Mutex::new(State {
-                partition,
+                replica,
+                links: Vec::new(),
+                ack_due: None,
+                served: false,
                 parked: VecDeque::new(),
                 parked_bytes: 0,
                 subscribers: Vec::new(),
@@ -115,39 +133,42 @@ impl Cell {
         }
     }
 
-    /// Executes an operation. `alive` is asked under the lock: an operation of a session is not executed
-    /// after the end of the session was logged here.
+    /// Executes an operation that arrived before `now`. `alive` is asked under the lock: an operation of a
+    /// session is not executed after the end of the session was logged here.
     #[inline]
     pub(crate) fn submit<F>(
         &self,
         shared: &Shared,
-        request: &Request<'_>,
+        now: Nanos,
+        (request, read): (&Request<'_>, Read),
         alive: impl Fn() -> bool,
         mut reply: Reply<'_, F>,
     ) -> Submitted
     where
         F: FnMut(&mut Vec<u8>, usize, bool) -> Option<ReplyTo>,
     {
+        let cx = shared.context(now);
         let mut state = self.state.lock();
-        let last = state.partition.last();
+        let last = state.replica.last();
         let gate = loop {
             if !alive() {
                 return Submitted::Refused(session_expired());
             }
-            match state.partition.step(&shared.clock, request, reply.out) {
+            match state.replica.submit(&cx, request, read, reply.out) {
                 Outcome::Answered(gate) => break gate,
                 Outcome::Again => MutexGuard::bump(&mut state),
                 Outcome::Refused(error) => {
                     let unknown = error.kind() == Kind::UnknownStructure;
-                    if !unknown || !declare(shared, &mut state.partition, request.structure) {
+                    if !unknown || !declare(&cx, &mut state.replica, request.structure) {
                         return Submitted::Refused(error);
                     }
                 }
             }
         };
-        let waits = gate > state.partition.committed();
+        let waits = gate > state.replica.partition().committed();
         // The replies of operations that were applied just now are bounded by the room of the ring.
-        if waits && state.parked_bytes > PARKED_BYTES_MAX && state.partition.last() == last {
+        let applied = reply.writes && state.replica.last() > last;
+        if waits && state.parked_bytes > PARKED_BYTES_MAX && !applied {
             return Submitted::Refused(too_many_wait(request));
         }
         let to = (reply.seal)(reply.out, reply.at, waits);
@@ -166,7 +187,7 @@ impl Cell {
         if !state.subscribers.is_empty() {
             state.publish(&mut wakers);
         }
-        leave(shared, state, wakers);
+        leave(state, last, wakers);
         submitted
     }
 
@@ -174,17 +195,117 @@ impl Cell {
     #[inline]
     pub(crate) fn prefetch(&self, structure: StructureId, hash: u64, index: bool) {
         if let Some(state) = self.state.try_lock() {
-            state.partition.prefetch(structure, hash, index);
+            state.replica.partition().prefetch(structure, hash, index);
         }
     }
 
-    /// A backup has everything up to `seq`: lets go what waited for it.
-    pub(crate) fn acknowledge(&self, shared: &Shared, from: MemberId, seq: Seq) {
+    /// Takes a message of another member. An answer that cannot wait is appended to `out`; returns whether an
+    /// acknowledgement is due.
+    pub(crate) fn handle(
+        &self,
+        shared: &Shared,
+        from: MemberId,
+        message: &Message<'_>,
+        now: Nanos,
+        out: Option<&mut Vec<u8>>,
+    ) -> bool {
+        let cx = shared.context(now);
         let mut state = self.state.lock();
-        if state.partition.acknowledge(from, seq) {
-            let wakers = state.settle(shared);
-            leave(shared, state, wakers);
+        let last = state.replica.last();
+        let answer = match state.replica.handle(from, message, &cx) {
+            Ok(answer) => answer,
+            Err(error) => {
+                let partition = message.partition;
+                tracing::warn!(%partition, %from, %error, "what another member sent cannot be used");
+                Answer::Nothing
+            }
+        };
+        let collected = matches!(message.body, grid_core::wire::link::Body::Collected { .. });
+        if collected || answer == Answer::Committed {
+            // A takeover may be complete, a handover may have nothing left to wait for.
+            let _ = state.replica.tick(&cx, &mut shared.leases.lock(), &mut |to, bytes| {
+                shared.post(to, bytes);
+            });
         }
+        let mut due = false;
+        match (answer, out) {
+            (Answer::Ack(term), Some(_)) => {
+                state.ack_due = Some(term);
+                due = true;
+            }
+            (Answer::Restart(_) | Answer::Collected(..), Some(out)) => {
+                let at = begin_frame(out);
+                state.replica.write_answer(answer, &cx, out);
+                end_frame(out, at);
+            }
+            _ => {}
+        }
+        let wakers = state.settle(shared, &cx);
+        leave(state, last, wakers);
+        due
+    }
+
+    /// Appends the acknowledgement that is due.
+    pub(crate) fn acknowledge(&self, shared: &Shared, now: Nanos, out: &mut Vec<u8>) {
+        let mut state = self.state.lock();
+        if let Some(term) = state.ack_due.take() {
+            let at = begin_frame(out);
+            state.replica.write_answer(Answer::Ack(term), &shared.context(now), out);
+            end_frame(out, at);
+        }
+    }
+
+    /// Appends the next message for a follower. Returns whether there is more.
+    pub(crate) fn pull(&self, link: &Link, bytes: usize, now: Nanos, out: &mut Vec<u8>) -> bool {
+        let mut state = self.state.lock();
+        let at = begin_frame(out);
+        let begin = &mut || link.begin_copy();
+        let more = state.replica.pull(link.member, bytes, now, begin, out);
+        if more {
+            end_frame(out, at);
+        } else {
+            out.truncate(at);
+        }
+        more
+    }
+
+    /// The connection to a member is a new one: what it has not acknowledged is sent again.
+    pub(crate) fn rewind(&self, shared: &Shared, to: MemberId) {
+        let mut state = self.state.lock();
+        state.replica.rewind(to);
+        state.relink(shared);
+        state.name();
+    }
+
+    /// Follows the table.
+    pub(crate) fn learn(&self, shared: &Shared, record: &Record, now: Nanos) {
+        let cx = shared.context(now);
+        let mut state = self.state.lock();
+        state.replica.learn(record, &cx, &mut shared.leases.lock());
+        let wakers = state.settle(shared, &cx);
+        state.name();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Does what is due by the clock. Returns what to propose.
+    pub(crate) fn tick(&self, shared: &Shared, now: Nanos) -> Option<(Version, Change)> {
+        let cx = shared.context(now);
+        let mut state = self.state.lock();
+        let change = state.replica.tick(&cx, &mut shared.leases.lock(), &mut |to, bytes| {
+            shared.post(to, bytes);
+        });
+        let wakers = state.settle(shared, &cx);
+        state.name();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        change
+    }
+
+    /// Members that are being copied to.
+    pub(crate) fn copying(&self, mut found: impl FnMut(MemberId)) {
+        let state = self.state.lock();
+        state.replica.followers().iter().filter(|f| f.is_copying()).for_each(|f| found(f.member));
     }
 
     /// Number of subscribers of topics that live here.
@@ -194,26 +315,31 @@ impl Cell {
 
     /// Looks at the partition.
     pub(crate) fn read<T>(&self, f: impl FnOnce(&Partition) -> T) -> T {
-        f(&self.state.lock().partition)
+        f(self.state.lock().replica.partition())
     }
 
-    /// Runs `f` with the partition, and lets go what that has committed.
-    pub(crate) fn with<T>(&self, shared: &Shared, f: impl FnOnce(&mut Partition) -> T) -> T {
+    /// Runs `f` with the partition, if it is served here, and lets go what that has committed.
+    fn with<T>(&self, shared: &Shared, f: impl FnOnce(&mut Partition) -> T) -> Option<T> {
         let mut state = self.state.lock();
-        let result = f(&mut state.partition);
-        let wakers = state.settle(shared);
-        leave(shared, state, wakers);
-        result
+        if !state.replica.serves() {
+            return None;
+        }
+        let last = state.replica.last();
+        let result = f(state.replica.partition_mut());
+        let wakers = state.settle(shared, &shared.context(shared.now()));
+        leave(state, last, wakers);
+        Some(result)
     }
 
     /// Removes expired entries, a bounded number at a time. Returns whether there is more to do.
     pub(crate) fn expire(&self, shared: &Shared) -> bool {
-        self.with(shared, |partition| partition.expire(&shared.clock))
+        self.with(shared, |partition| partition.expire(&shared.clock)) == Some(true)
     }
 
-    /// Logs the end of a session. Returns whether that was possible now.
-    pub(crate) fn expire_session(&self, shared: &Shared, session: SessionId) -> bool {
-        self.with(shared, |partition| partition.expire_session(&shared.clock, session).is_ok())
+    /// Logs the end of a session, if the partition is served here. Returns whether that was possible now.
+    pub(crate) fn expire_session(&self, shared: &Shared, session: SessionId, index: Index) -> bool {
+        let log = |p: &mut Partition| p.expire_session(&shared.clock, session, index).is_ok();
+        self.with(shared, log) != Some(false)
     }
 
     /// Adds a subscriber of a topic; items committed from now on go to it.
@@ -226,7 +352,13 @@ impl Cell {
         let mut state = self.state.lock();
         // Under the lock that [`Cell::close`] takes too: a subscriber is refused or closed.
         shared.check_open()?;
-        if !state.partition.knows(structure) && !declare(shared, &mut state.partition, structure) {
+        if !state.replica.serves() {
+            return Err(Error::with(Kind::NotServing, "another member serves the partition"));
+        }
+        let cx = shared.context(Nanos(0));
+        if !state.replica.partition().knows(structure)
+            && !declare(&cx, &mut state.replica, structure)
+        {
             return Err(Error::with(Kind::UnknownStructure, format!("structure {structure}")));
         }
         state.subscribers.push(Subscriber { structure, target });
@@ -276,21 +408,20 @@ impl Cell {
 
 /// Makes a structure known to a partition if the cluster has agreed on it and it belongs there.
 #[cold]
-fn declare(shared: &Shared, partition: &mut Partition, id: StructureId) -> bool {
-    let Some(config) = shared.control.config_for(id, partition.id()) else { return false };
-    partition.declare(id, &config);
+fn declare(cx: &Context<'_>, replica: &mut Replica, id: StructureId) -> bool {
+    let Some(config) = cx.structures.config(id, replica.partition().id()) else { return false };
+    replica.partition_mut().declare(id, &config);
     true
 }
 
-/// Ends the work in a cell: has the links look if there is something for them, and wakes who was let go.
+/// Ends the work in a cell: has the links look if there is something new for them, and wakes who was let
+/// go.
 #[inline]
-fn leave(shared: &Shared, state: MutexGuard<'_, State>, wakers: Vec<Waker>) {
-    let unacknowledged = state.partition.last() > state.partition.committed();
-    let partition = state.partition.id();
-    drop(state);
-    if unacknowledged {
-        shared.links.ready(partition);
+fn leave(state: MutexGuard<'_, State>, last: Seq, wakers: Vec<Waker>) {
+    if state.replica.last() > last {
+        state.name();
     }
+    drop(state);
     wakers.into_iter().for_each(Waker::wake);
 }
 
@@ -313,17 +444,80 @@ impl State {
         self.parked.push_back(parked);
     }
 
-    /// Lets go what is committed by now: replies and published items. Returns whom to wake.
-    fn settle(&mut self, shared: &Shared) -> Vec<Waker> {
+    /// Names the partition to those who follow it.
+    #[inline]
+    fn name(&self) {
+        for link in &self.links {
+            link.ready(self.replica.partition().id());
+        }
+    }
+
+    /// Takes notice of who follows.
+    fn relink(&mut self, shared: &Shared) {
+        let followers = self.replica.followers();
+        let same = followers.len() == self.links.len()
+            && followers.iter().zip(&self.links).all(|(f, link)| f.member == link.member);
+        if !same {
+            self.links = followers.iter().filter_map(|f| shared.links.get(f.member)).collect();
+        }
+    }
+
+    /// Lets go what is committed by now: replies and published items. If this replica serves no longer,
+    /// what waits is told so. Returns whom to wake.
+    fn settle(&mut self, shared: &Shared, cx: &Context<'_>) -> Vec<Waker> {
         let mut wakers = Vec::new();
+        let serves = self.replica.is_serving();
+        if serves != self.served {
+            self.served = serves;
+            if serves {
+                self.begin_to_serve(shared, cx);
+            } else {
+                self.depose(shared, &mut wakers);
+            }
+        }
+        self.relink(shared);
         self.release(shared, &mut wakers);
         self.publish(&mut wakers);
         wakers
     }
 
+    /// A new primary looks which of the sessions that are remembered here have ended.
+    fn begin_to_serve(&mut self, shared: &Shared, cx: &Context<'_>) {
+        let ended: Vec<SessionId> = shared.agreed.read(|state| {
+            let known = self.replica.partition().sessions();
+            known.filter(|id| id.0 <= cx.applied.0 && !state.has_session(*id)).collect()
+        });
+        let partition = self.replica.partition().id();
+        for session in ended {
+            shared.sessions.to_forget.lock().push((partition, session, cx.applied));
+        }
+    }
+
+    /// Nothing that waits here is answered any more by this member: whoever serves now knows.
+    fn depose(&mut self, shared: &Shared, wakers: &mut Vec<Waker>) {
+        self.parked_bytes = 0;
+        for parked in std::mem::take(&mut self.parked) {
+            shared.counters.parked.add(-1);
+            let error = Error::with(Kind::NotServing, "another member serves the partition now");
+            wakers.extend(match parked.to {
+                ReplyTo::Connection(outbox) => outbox.reply(&failed(&parked.reply, &error)),
+                ReplyTo::Local(token) => shared.slots.complete(token, Err(error.maybe_applied())),
+            });
+        }
+        // Their items come from elsewhere now.
+        for subscriber in std::mem::take(&mut self.subscribers) {
+            match subscriber.target {
+                Target::Connection(outbox, number) => {
+                    wakers.extend(outbox.event(number, Event::Gap { missed: 0 }));
+                }
+                Target::Local(mailbox) => wakers.extend(mailbox.close()),
+            }
+        }
+    }
+
     /// Lets go the replies whose gate is open.
     fn release(&mut self, shared: &Shared, wakers: &mut Vec<Waker>) {
-        let committed = self.partition.committed();
+        let committed = self.replica.partition().committed();
         while self.parked.front().is_some_and(|front| front.gate <= committed) {
             let Some(parked) = self.parked.pop_front() else { return };
             self.parked_bytes -= parked.bytes();
@@ -337,7 +531,7 @@ impl State {
 
     /// Delivers published items that are committed.
     fn publish(&mut self, wakers: &mut Vec<Waker>) {
-        while let Some(published) = self.partition.next_published() {
+        while let Some(published) = self.replica.partition_mut().next_published() {
             let item = Blob { tag: published.tag, payload: &published.payload };
             for subscriber in &self.subscribers {
                 if subscriber.structure != published.structure {
@@ -358,12 +552,22 @@ impl State {
 
     fn count_subscribers(&mut self, structure: StructureId) -> Result<()> {
         let count = self.subscribers.iter().filter(|s| s.structure == structure).count();
-        let result = self.partition.set_subscribers(structure, count);
+        let result = self.replica.partition_mut().set_subscribers(structure, count);
         if result.is_err() {
             self.subscribers.retain(|s| s.structure != structure);
         }
         result
     }
+}
+
+/// The reply that says the error, instead of a whole reply to the same request.
+fn failed(frame: &[u8], error: &Error) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Some(Ok((header, _))) = frame.get(grid_core::wire::LEN_BYTES..).map(reply::decode) {
+        let at = reply::begin(header.request, header.applied, &mut out);
+        reply::fail(&error.clone().maybe_applied(), at, &mut out);
+    }
+    out
 }
 
 /// The partition that a cell index stands for.

@@ -1,6 +1,7 @@
 //! The command line. Answers go to standard output, errors to standard error; the exit status is 0, 1
 //! (it failed) or 2 (it was asked for wrongly: arguments or configuration).
 
+mod admin;
 mod bench;
 mod job;
 mod map;
@@ -30,6 +31,7 @@ enum Command {
     Status(status::Status),
     Map(map::Map),
     Queue(queue::Queue),
+    Admin(admin::Admin),
     Job(job::Job),
     Bench(bench::Bench),
 }
@@ -74,6 +76,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Map(map) => map.run(),
         Command::Queue(queue) => queue.run(),
+        Command::Admin(admin) => admin.run(),
         Command::Job(job) => job.run(),
         Command::Bench(bench) => bench.run(),
     };
@@ -120,6 +123,7 @@ mod tests {
         for line in [
             "start",
             "start --config f --bind a:1 --join b:1,c:1 --http off --cluster x --data-dir d",
+            "start --advertise a:1",
             "status --addr a:1 --json",
             "map get --addr a:1 orders k",
             "map set orders k v --addr a:1",
@@ -130,14 +134,30 @@ mod tests {
             "queue offer --addr a:1 inbox v",
             "queue poll --addr a:1 inbox",
             "queue size --addr a:1 inbox",
+            "admin reset-lost 7 --addr a:1",
+            "admin reset-lost 7 --from-last-removed --yes --addr a:1",
+            "admin accept-loss orders --yes --addr a:1 --json",
+            "admin force-new-cluster --yes --addr a:1",
+            "admin remove 12 --yes --addr a:1 --cluster x",
+            "admin drain",
             "job submit --addr a:1 f.toml",
         ] {
             let parsed = Cli::try_parse_from(std::iter::once("grid").chain(line.split(' ')));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
         }
-        for line in
-            ["", "stop", "map get orders", "map get orders k v", "queue poll", "status --addr a"]
-        {
+        for line in [
+            "",
+            "stop",
+            "map get orders",
+            "map get orders k v",
+            "queue poll",
+            "status --addr a",
+            "admin",
+            "admin reset-lost --yes",
+            "admin reset-lost 16384 --yes",
+            "admin accept-loss",
+            "admin remove a",
+        ] {
             let words = line.split(' ').filter(|word| !word.is_empty());
             assert!(Cli::try_parse_from(std::iter::once("grid").chain(words)).is_err(), "{line}");
         }

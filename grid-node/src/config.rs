@@ -13,6 +13,7 @@ mod settings;
 mod structures;
 #[cfg(test)]
 mod tests;
+mod together;
 pub(crate) mod units;
 mod value;
 
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use structures::{Structures, kind_of};
+use together::Places;
 use value::{Entry, Value, read_toml};
 
 /// The annotated default, as a text.
@@ -38,18 +40,21 @@ pub const DEFAULT_TOML: &str = include_str!("../../config/grid.toml");
 pub struct Config {
     bind: Address,
     http: Option<Address>,
+    advertise: Option<Address>,
     name: Option<String>,
     cores: u16,
+    join: Vec<Address>,
     data_dir: Option<PathBuf>,
     cluster: Cluster,
     memory: Memory,
     limits: Limits,
     log: Log,
     structures: Structures,
+    places: Places,
     problems: Vec<Problem>,
 }
 
-/// What all members of a cluster have in common.
+/// What all members of a cluster have in common; fixed when it is formed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cluster {
@@ -57,6 +62,15 @@ pub struct Cluster {
     pub name: String,
     /// Number of its partitions.
     pub partitions: u16,
+    /// In-sync replicas of a partition beside its primary, as far as there are members.
+    pub sync_backups: u8,
+    /// Further replicas that nobody waits for.
+    pub async_backups: u8,
+    /// Replicas in sync, the primary included, below which writes are refused; at most one more than
+    /// `sync_backups`.
+    pub min_in_sync: u8,
+    /// How long a primary may be silent before a backup takes over, in whole milliseconds.
+    pub lease: Duration,
 }
 
 /// Memory for data.
@@ -148,14 +162,17 @@ impl Config {
         Config {
             bind: Address::nowhere(),
             http: None,
+            advertise: None,
             name: None,
             cores: 0,
+            join: Vec::new(),
             data_dir: None,
             cluster: Cluster::default(),
             memory: Memory { budget: Budget::Bytes(0), huge_pages: false },
             limits: Limits::default(),
             log: Log { level: Level::Off, format: LogFormat::Text },
             structures: Structures::default(),
+            places: Places::default(),
             problems: Vec::new(),
         }
     }
@@ -170,6 +187,18 @@ impl Config {
     #[must_use]
     pub fn http(&self) -> Option<&Address> {
         self.http.as_ref()
+    }
+
+    /// Where others reach this member, if not where it listens.
+    #[must_use]
+    pub fn advertise(&self) -> Option<&Address> {
+        self.advertise.as_ref()
+    }
+
+    /// Members of the cluster to join, or to form together; this one may be among them.
+    #[must_use]
+    pub fn join(&self) -> &[Address] {
+        &self.join
     }
 
     /// The name of this node: as configured, or that of the host.
@@ -187,7 +216,7 @@ impl Config {
         }
     }
 
-    /// Where to keep files, if anywhere. Nothing is kept yet.
+    /// Where to keep the identity of the node and the control log, if anywhere.
     #[must_use]
     pub fn data_dir(&self) -> Option<&Path> {
         self.data_dir.as_deref()
@@ -250,6 +279,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut problems = self.problems.clone();
         self.structures.check(&mut problems);
+        self.check_together(&mut problems);
         ConfigError::unless_none(problems)
     }
 
@@ -283,8 +313,9 @@ impl Config {
         }
         let key = parts.join(".");
         if let Some(setting) = SETTINGS.iter().find(|s| s.key == key) {
-            let wanted = (setting.apply)(self, value);
-            return wanted.map_err(|wanted| format!("{key} is {value}; possible: {wanted}"));
+            let applied = (setting.apply)(self, value);
+            self.places.set(setting.key, origin, applied.is_ok());
+            return applied.map_err(|wanted| format!("{key} is {value}; possible: {wanted}"));
         }
         let is_group = |name: &str| {
             SETTINGS.iter().any(|s| s.key.split_once('.').is_some_and(|(g, _)| g == name))

@@ -1,18 +1,14 @@
 //! The threads of a member: cores, each with a runtime of its own for connections and tasklets, and one
 //! control thread for timers, acceptance and HTTP, so that these are never late behind data.
 
-use crate::serve::{self, accept::HANDOVER_MAX};
-use crate::shared::Shared;
 use grid_core::error::{Error, Kind, Result};
 use std::future::Future;
-use std::net::TcpStream;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 
-/// Work for a core beside its connections.
+/// Work for a core: a connection, or a part of a job.
 pub(crate) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Tasks handed to a core that it has not taken yet.
@@ -21,7 +17,6 @@ const TASKS_MAX: usize = 1024;
 /// A running thread with a runtime.
 #[derive(Debug)]
 pub(crate) struct Core {
-    pub(crate) connections: mpsc::Sender<TcpStream>,
     pub(crate) tasks: mpsc::Sender<Task>,
     thread: Option<JoinHandle<()>>,
 }
@@ -30,32 +25,19 @@ pub(crate) struct Core {
 ///
 /// # Errors
 /// If the system grants no thread or runtime.
-pub(crate) fn start(
-    shared: &Arc<Shared>,
-    number: usize,
-    stop: watch::Receiver<bool>,
-) -> Result<Core> {
-    let (connections, mut incoming) = mpsc::channel::<TcpStream>(HANDOVER_MAX);
+pub(crate) fn start(number: usize, stop: watch::Receiver<bool>) -> Result<Core> {
     let (tasks, mut work) = mpsc::channel::<Task>(TASKS_MAX);
-    let shared = Arc::clone(shared);
     let main = async move {
         loop {
             tokio::select! {
                 biased;
                 () = stopped(stop.clone()) => return,
                 Some(task) = work.recv() => drop(tokio::spawn(task)),
-                Some(stream) = incoming.recv() => match tokio::net::TcpStream::from_std(stream) {
-                    Ok(stream) => drop(tokio::spawn(serve::serve(Arc::clone(&shared), stream))),
-                    Err(error) => {
-                        shared.counters.connections.add(-1);
-                        tracing::warn!(%error, "a connection could not be served");
-                    }
-                },
             }
         }
     };
     let thread = spawn(&format!("grid-core-{number}"), main)?;
-    Ok(Core { connections, tasks, thread: Some(thread) })
+    Ok(Core { tasks, thread: Some(thread) })
 }
 
 /// Runs a future on a thread with a runtime of its own.

@@ -3,27 +3,31 @@
 //! The shell around `grid-core`: sockets, threads, timers. It executes what the core decides.
 #![forbid(unsafe_code)]
 
+mod agreed;
 pub mod bench;
 mod cell;
 mod clock;
+pub mod cluster;
 pub mod config;
-mod control;
 mod cores;
 mod counters;
+mod elsewhere;
 mod entropy;
 pub mod http;
 mod jobs;
-mod link;
+mod links;
 mod local;
 pub mod logging;
 mod member;
 pub mod metrics;
 mod observe;
 mod outbox;
+mod plane;
 mod serve;
 mod sessions;
 mod settings;
 mod shared;
+mod start;
 pub mod status;
 pub mod test_backup;
 

@@ -2,6 +2,7 @@
 //! lock, without a hop. Only what waits for a backup gets a slot and a waker.
 
 use crate::cell::{Reply, ReplyTo, Submitted, Target};
+use crate::elsewhere::{Elsewhere, Sent};
 use crate::shared::Shared;
 use grid_core::control::StructureKind;
 use grid_core::error::{Error, Kind, Result};
@@ -11,6 +12,7 @@ use grid_core::limits::OUTSTANDING_MAX;
 use grid_core::op::Op;
 use grid_core::partition::Request;
 use grid_core::store::hash64;
+use grid_core::time::Nanos;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::{Arc, Weak};
@@ -44,7 +46,7 @@ impl Slots {
         self.state.lock().slots.len() >= OUTSTANDING_MAX
     }
 
-    fn open(&self, deadline: Instant, writes: bool) -> Token {
+    pub(crate) fn open(&self, deadline: Instant, writes: bool) -> Token {
         let mut state = self.state.lock();
         state.next += 1;
         let token = Token(state.next);
@@ -123,15 +125,24 @@ fn closed() -> Error {
     Error::with(Kind::Closed, "the member was shut down")
 }
 
+/// Tokens of operations that other members carry out.
+const ELSEWHERE: u64 = 1 << 63;
+
 /// The way from handles into the member of this process.
 #[derive(Debug)]
 pub(crate) struct Local {
     shared: Arc<Shared>,
+    elsewhere: Elsewhere,
 }
 
 impl Local {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Local { shared }
+        Local { elsewhere: Elsewhere::new(&shared), shared }
+    }
+
+    /// Ends what it has with other members.
+    pub(crate) fn close(&self) {
+        self.elsewhere.close();
     }
 
     #[inline]
@@ -147,7 +158,9 @@ impl Local {
             ));
         }
         let hash = op.key().map_or(0, |key| hash64(key.blob.payload, shared.env.seed));
-        let request = Request { structure: call.structure, op, stamp: None, hash };
+        let structure = call.structure;
+        let request = Request { structure, op, stamp: None, hash, again: false };
+        let now = if shared.links.any() { shared.now() } else { Nanos(0) };
         let mut token = None;
         let seal = |_: &mut Vec<u8>, _: usize, waits: bool| {
             waits.then(|| {
@@ -157,9 +170,17 @@ impl Local {
             })
         };
         let at = reply.len();
-        match cell.submit(shared, &request, || true, Reply { out: reply, at, seal }) {
+        let sealed = Reply { out: reply, at, writes: call.code.writes(), seal };
+        match cell.submit(shared, now, (&request, call.read), || true, sealed) {
             Submitted::Answered => Ok(None),
             Submitted::Parked => Ok(token),
+            Submitted::Refused(error) if error.kind() == Kind::NotServing => {
+                Ok(match self.elsewhere.start(call, reply)? {
+                    Sent::Done => None,
+                    Sent::There(token) => Some(Token(token.0 | ELSEWHERE)),
+                    Sent::Here(token) => Some(token),
+                })
+            }
             Submitted::Refused(error) => {
                 shared.counters.refuse(error.kind());
                 Err(error)
@@ -170,7 +191,7 @@ impl Local {
 
 impl Invoke for Local {
     fn partitions(&self) -> u16 {
-        self.shared.settings.partitions
+        self.shared.cluster.partitions
     }
 
     fn life(&self) -> u32 {
@@ -187,10 +208,16 @@ impl Invoke for Local {
     }
 
     fn poll(&self, token: Token, cx: &mut Context<'_>, reply: &mut Vec<u8>) -> Poll<Result<()>> {
+        if token.0 & ELSEWHERE != 0 {
+            return self.elsewhere.poll(Token(token.0 & !ELSEWHERE), cx, reply);
+        }
         self.shared.slots.poll(token, cx, reply)
     }
 
     fn forget(&self, token: Token) {
+        if token.0 & ELSEWHERE != 0 {
+            return self.elsewhere.forget(Token(token.0 & !ELSEWHERE));
+        }
         self.shared.slots.forget(token);
     }
 
@@ -198,16 +225,21 @@ impl Invoke for Local {
         &self,
         name: &str,
         kind: StructureKind,
-        _timeout: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> BoxFuture<Result<StructureId>> {
-        let declared =
-            self.shared.check_open().and_then(|()| self.shared.control.declare(name, kind));
-        Box::pin(std::future::ready(declared.map(|(id, _)| id)))
+        let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
+        Box::pin(async move {
+            shared.check_open()?;
+            let within = timeout.unwrap_or(shared.settings.operation_timeout);
+            let (id, _) = shared.agreed.declare(&name, kind, within).await?;
+            Ok(id)
+        })
     }
 
     fn subscribe(
         &self,
         structure: StructureId,
+        _life: u32,
         partition: PartitionId,
         items_max: usize,
     ) -> BoxFuture<Result<Arc<Mailbox>>> {
@@ -219,7 +251,12 @@ impl Invoke for Local {
             mailbox.on_leave(move || leave(&shared, &weak, partition));
             Ok(mailbox)
         };
-        Box::pin(std::future::ready(subscribe()))
+        match subscribe() {
+            Err(error) if error.kind() == Kind::NotServing => {
+                self.elsewhere.subscribe(structure, partition, items_max)
+            }
+            result => Box::pin(std::future::ready(result)),
+        }
     }
 }
 

@@ -33,7 +33,10 @@ fn filter(level: Level) -> Targets {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    Targets::new().with_default(level.min(LevelFilter::INFO)).with_target("grid", level)
+    Targets::new()
+        .with_default(level.min(LevelFilter::INFO))
+        .with_target("openraft", level.min(LevelFilter::ERROR))
+        .with_target("grid", level)
 }
 
 fn subscriber<W, O>(log: Log, writer: W, colours: bool) -> Box<dyn Subscriber + Send + Sync>

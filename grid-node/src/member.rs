@@ -1,56 +1,49 @@
 //! A member of the grid in this process.
 
-use crate::config::{Address, Config};
-use crate::control::ControlLog;
-use crate::cores::{self, Core, stopped};
+use crate::config::Config;
+use crate::cores::Core;
 use crate::local::Local;
-use crate::serve::Acceptor;
-use crate::settings::Settings;
 use crate::shared::Shared;
+use crate::start;
 use crate::status::{Observe, Status};
 use crate::test_backup::TestBackup;
-use grid_core::control::StructureConfig;
+use grid_core::control::{Command, StructureConfig};
 use grid_core::error::{Error, Kind, Result};
-use grid_core::handle::Grid;
-use grid_core::ids::{MemberId, NodeId};
+use grid_core::handle::{Grid, block_on};
+use grid_core::ids::MemberId;
 use grid_stream::{JobError, JobHandle, Pipeline};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
-
-/// How often the control thread looks after expiry, sessions and deadlines.
-const TICK: Duration = Duration::from_millis(50);
 
 /// Builds a [`Member`].
 #[must_use = "a member starts with `start`"]
 pub struct Builder {
     config: Config,
-    test_backup: Option<Arc<TestBackup>>,
+    backup: Option<Arc<TestBackup>>,
 }
 
 /// A member of the grid in this process. It derefs to the [`Grid`] that programs work with. Dropping it
 /// stops it at once; [`Member::shutdown`] lets what is under way end first.
 #[derive(Debug)]
 pub struct Member {
-    shared: Arc<Shared>,
-    grid: Grid,
-    address: SocketAddr,
-    http_address: Option<SocketAddr>,
-    stop: watch::Sender<bool>,
-    cores: Vec<Core>,
-    control: Option<JoinHandle<()>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) local: Arc<Local>,
+    pub(crate) grid: Grid,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) cores: Vec<Core>,
+    pub(crate) control: Option<JoinHandle<()>>,
     /// The control thread says here that a shutdown need not wait any longer.
-    drained: oneshot::Receiver<()>,
-    test_backup: Option<Arc<TestBackup>>,
+    pub(crate) drained: oneshot::Receiver<()>,
+    pub(crate) backup: Option<Arc<TestBackup>>,
 }
 
 impl Default for Builder {
     /// For a program with an embedded member: a free loopback port, no HTTP.
     fn default() -> Self {
         let config = Config::default().with("bind", "127.0.0.1:0").with("http", "off");
-        Builder { config, test_backup: None }
+        Builder { config, backup: None }
     }
 }
 
@@ -94,65 +87,32 @@ impl Builder {
         self
     }
 
-    /// Runs a second replica in this process, under the command of a test.
+    /// Runs a backup of everything in this process, under the command of a test. Nothing is committed
+    /// without it.
     pub fn test_backup(mut self, backup: Arc<TestBackup>) -> Self {
-        self.test_backup = Some(backup);
+        self.config = self.config.with("cluster.min-in-sync", 2);
+        self.backup = Some(backup);
         self
     }
 
-    /// Starts the member: it serves when this returns.
+    /// Starts the member: it has come to its cluster and serves when this returns. With members to join
+    /// that cannot be reached, it waits for them.
     ///
     /// # Errors
-    /// `Invalid` for impossible settings, `Io` if the address is taken or no thread can be had,
+    /// `Invalid` for impossible settings, or other ones than those of the members to join, `WrongCluster`,
+    /// `Io` if the address is taken, the data directory cannot be used or no thread can be had,
     /// `OutOfMemory` if the system grants no address space.
     pub async fn start(self) -> Result<Member> {
-        self.start_blocking()
+        self.config.check().map_err(|e| Error::with(Kind::Invalid, e.to_string()))?;
+        start::start(self.config, self.backup).await
     }
 
-    /// As [`Builder::start`], for programs without an executor. It does not wait for anything.
+    /// As [`Builder::start`], for programs without an executor.
     ///
     /// # Errors
     /// As [`Builder::start`].
     pub fn start_blocking(self) -> Result<Member> {
-        self.config.check().map_err(|e| Error::with(Kind::Invalid, e.to_string()))?;
-        let settings = Settings::of(&self.config);
-        let listener = self.config.bind().listen()?;
-        let http = self.config.http().map(Address::listen).transpose()?;
-        let local = |listener: &TcpListener| {
-            listener.local_addr().map_err(|e| Error::with(Kind::Io, e.to_string()))
-        };
-        let address = local(&listener)?;
-        let http_address = http.as_ref().map(local).transpose()?;
-        let config = self.config;
-        let partitions = settings.partitions;
-        let configure = move |kind, name: &str| config.structure_config(kind, name);
-        let control = ControlLog::new(partitions, Box::new(configure));
-        let member = control.start(NodeId(1), 1)?;
-        let shared = Arc::new(Shared::new(settings, control, member, (address, http_address))?);
-        if let Some(backup) = &self.test_backup {
-            backup.attach(&shared);
-        }
-        let (stop, stopping) = watch::channel(false);
-        let cores = (0..shared.settings.cores).map(|n| cores::start(&shared, n, stopping.clone()));
-        let cores = cores.collect::<Result<Vec<_>>>()?;
-        let senders = cores.iter().map(|core| core.connections.clone()).collect();
-        let (quiet, drained) = oneshot::channel();
-        let control =
-            control_thread(Arc::clone(&shared), listener, http, senders, stopping, quiet)?;
-        let grid = Grid::new(Arc::new(Local::new(Arc::clone(&shared))));
-        tracing::info!(cluster = %shared.settings.cluster, %member, %address, "serving");
-        let (control, test_backup) = (Some(control), self.test_backup);
-        Ok(Member {
-            shared,
-            grid,
-            address,
-            http_address,
-            stop,
-            cores,
-            control,
-            drained,
-            test_backup,
-        })
+        block_on(self.start())
     }
 }
 
@@ -174,19 +134,19 @@ impl Member {
     /// # Errors
     /// If the pipeline cannot be planned: a source that cannot be opened, for instance.
     pub fn run(&self, pipeline: Pipeline) -> Result<JobHandle, JobError> {
-        crate::jobs::run(pipeline, self.shared.settings.partitions, &self.cores)
+        crate::jobs::run(pipeline, self.shared.cluster.partitions, &self.cores)
     }
 
     /// The address that clients connect to.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.shared.addresses.0
     }
 
     /// The address that answers HTTP, if any does.
     #[must_use]
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http_address
+        self.shared.addresses.1
     }
 
     /// Its state, as `grid status` shows it.
@@ -207,13 +167,25 @@ impl Member {
         self.shared.env.ledger.used()
     }
 
-    /// Ends the sessions of all clients, with what they hold. Their clients open new ones; operations that
-    /// were under way fail, and may have been applied.
-    pub fn end_all_sessions(&self) {
-        for session in self.shared.sessions.all() {
-            self.shared.end_session(session);
-        }
-        self.shared.forget_sessions();
+    /// Ends the sessions of all clients of the cluster, with what they hold. Their clients open new ones;
+    /// operations that were under way fail, and may have been applied.
+    ///
+    /// # Errors
+    /// If the cluster cannot agree on it now.
+    pub async fn end_all_sessions(&self) -> Result<()> {
+        let all = self.shared.agreed.read(|state| state.sessions().iter().copied().collect());
+        let within = self.shared.settings.operation_timeout;
+        self.shared.agreed.propose(Command::ExpireSessions(all), within).await?;
+        Ok(())
+    }
+
+    /// Waits until this member cannot go on, and says why: its control log cannot be written. It has
+    /// stopped serving then; others take over.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.shared.agreed.node.failure();
+        let why = failure.wait_for(Option::is_some).await;
+        let why = why.ok().and_then(|why| why.as_deref().map(ToOwned::to_owned));
+        why.unwrap_or_else(|| "the control log has ended".to_owned())
     }
 
     /// Stops: takes no new connections, answers what has come, then ends. Replies that still wait for a
@@ -228,6 +200,7 @@ impl Member {
     fn end(&mut self) {
         self.shared.close();
         self.shared.links.close();
+        self.local.close();
         let _ = self.stop.send(true);
         for core in self.cores.drain(..) {
             core.join();
@@ -237,7 +210,7 @@ impl Member {
         {
             tracing::error!("the control thread has panicked");
         }
-        if let Some(backup) = self.test_backup.take() {
+        if let Some(backup) = self.backup.take() {
             backup.detach();
         }
     }
@@ -255,72 +228,6 @@ impl Drop for Member {
     fn drop(&mut self) {
         if self.control.is_some() {
             self.end();
-        }
-    }
-}
-
-/// Accepts connections and keeps time.
-fn control_thread(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    http: Option<TcpListener>,
-    cores: Vec<tokio::sync::mpsc::Sender<std::net::TcpStream>>,
-    stop: watch::Receiver<bool>,
-    drained: oneshot::Sender<()>,
-) -> Result<JoinHandle<()>> {
-    cores::spawn("grid-control", async move {
-        let listener = listener
-            .set_nonblocking(true)
-            .and_then(|()| tokio::net::TcpListener::from_std(listener));
-        let listener = match listener {
-            Ok(listener) => listener,
-            Err(error) => return tracing::error!(%error, "the listener cannot be used"),
-        };
-        let acceptor = Acceptor { shared: Arc::clone(&shared), listener, cores };
-        let http = http.map(|listener| {
-            let observe: Arc<dyn Observe> = Arc::clone(&shared) as Arc<dyn Observe>;
-            tokio::spawn(crate::http::serve(listener, observe, stopped(stop.clone())))
-        });
-        tokio::select! {
-            () = stopped(stop) => {}
-            () = acceptor.run() => {}
-            () = keep_time(&shared, drained) => {}
-        }
-        if let Some(http) = http
-            && let Ok(Err(error)) = http.await
-        {
-            tracing::error!(%error, "HTTP could not be served");
-        }
-    })
-}
-
-async fn keep_time(shared: &Shared, drained: oneshot::Sender<()>) {
-    let mut drained = Some(drained);
-    let mut silence_due = Instant::now() + shared.silence_interval();
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        let now = Instant::now();
-        if shared.is_drained(now)
-            && let Some(drained) = drained.take()
-        {
-            let _ = drained.send(());
-        }
-        shared.slots.expire(now);
-        if now >= silence_due {
-            silence_due = now + shared.silence_interval();
-            shared.close_silent();
-        }
-        for session in shared.sessions.take_overdue(now) {
-            tracing::info!(%session, "session expired");
-            shared.end_session(session);
-        }
-        shared.forget_sessions();
-        for cell in shared.cells() {
-            while cell.expire(shared) {
-                tokio::task::yield_now().await;
-            }
         }
     }
 }

@@ -11,9 +11,15 @@ impl Observe for Shared {
     fn status(&self) -> Status {
         let (address, http) = self.addresses;
         let counters = &self.counters;
-        let partitions = self.cells().len() as u64;
+        let (count, mut primary, mut backup) = (self.cells().len() as u64, 0, 0);
+        self.agreed.read(|state| {
+            for record in state.table() {
+                primary += u64::from(record.primary == self.member);
+                backup += u64::from(record.primary != self.member && record.in_sync(self.member));
+            }
+        });
         Status {
-            cluster: ClusterStatus { name: self.settings.cluster.clone(), life: self.life },
+            cluster: ClusterStatus { name: self.settings.cluster.clone(), life: self.life() },
             member: MemberStatus {
                 id: self.member.0,
                 name: self.settings.name.clone(),
@@ -23,7 +29,7 @@ impl Observe for Shared {
                 uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
                 cores: self.settings.cores as u64,
             },
-            partitions: PartitionStatus { count: partitions, primary: partitions, backup: 0 },
+            partitions: PartitionStatus { count, primary, backup },
             memory: MemoryStatus {
                 used_bytes: self.env.ledger.used(),
                 budget_bytes: self.env.ledger.budget(),
@@ -31,7 +37,7 @@ impl Observe for Shared {
             structures: structures(self),
             clients: ClientStatus {
                 connections: counters.connections.get(),
-                sessions: self.control.sessions() as u64,
+                sessions: self.agreed.read(|state| state.sessions().len()) as u64,
                 subscriptions: self.cells().iter().map(|cell| cell.subscribers() as u64).sum(),
                 parked_replies: counters.parked.get(),
             },
@@ -57,15 +63,53 @@ impl Observe for Shared {
             (None, true) => Check::unless(vec!["the member is shutting down".into()]),
             (None, false) => Check::well(),
         };
-        // One member has no other to take over: without it the data is gone.
-        let safe =
-            Check::unless(vec!["the cluster has one member: stopping it loses the data".into()]);
+        let safe = Check::unless(self.dangers());
         Health { live: Check::well(), ready, safe }
     }
 }
 
+impl Shared {
+    /// What would be lost, or could not go on, if one more member ended now.
+    fn dangers(&self) -> Vec<String> {
+        let quorum = self.agreed.node.quorum();
+        let mut dangers = Vec::new();
+        if !*quorum.borrow() {
+            dangers.push("the cluster has no quorum: who owns what cannot change".to_owned());
+        }
+        let wanted = usize::from(self.cluster.sync_backups) + 1;
+        self.agreed.read(|state| {
+            if state.members().len() < 2 {
+                let text = "the cluster has one member: stopping it loses the data";
+                return dangers.push(text.to_owned());
+            }
+            if wanted < 2 {
+                let text = "there are no backups (cluster.sync-backups): each member's end loses data";
+                dangers.push(text.to_owned());
+            }
+            let table = state.table();
+            let lost = table.iter().filter(|record| record.lost).count();
+            let complete = |record: &&grid_core::control::Record| {
+                let living = record.isr.iter().filter(|id| state.members().contains_key(id));
+                let arrived = record.goal.iter().all(|id| record.in_sync(*id));
+                living.count() >= wanted.min(state.members().len()) && arrived
+            };
+            let short = table.iter().filter(|record| !record.lost && !complete(record)).count();
+            if lost > 0 {
+                dangers.push(format!("{lost} partitions are lost (grid admin reset-lost)"));
+            }
+            if short > 0 {
+                dangers.push(format!(
+                    "{short} of {} partitions have fewer in-sync replicas than wanted, or are moving",
+                    table.len()
+                ));
+            }
+        });
+        dangers
+    }
+}
+
 fn structures(shared: &Shared) -> Vec<StructureStatus> {
-    let named = (0..).map(StructureId).zip(shared.control.structures());
+    let named = (0..).map(StructureId).zip(shared.agreed.structures());
     let mut all: Vec<_> = named
         .map(|(id, structure)| {
             let kind = structure.config.kind();

@@ -1,10 +1,11 @@
-//! Serving clients: one port, a task per connection, on the core that the connection was given to.
+//! The one port of a member: who comes is asked who it is, and served by a task on a core.
 
 pub(crate) mod accept;
 mod batch;
 mod connection;
 mod control;
 mod handshake;
+mod operator;
+mod table;
 
 pub(crate) use accept::Acceptor;
-pub(crate) use connection::serve;

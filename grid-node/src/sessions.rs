@@ -1,6 +1,6 @@
 //! Sessions of clients, as this member sees them: which connections use them, and since when none does.
 
-use grid_core::ids::{PartitionId, SessionId};
+use grid_core::ids::{Index, PartitionId, SessionId};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub(crate) struct Sessions {
     timeout: Duration,
     known: Mutex<HashMap<SessionId, Known>>,
     /// Partitions that have to be told of ended sessions. Bounded by sessions times partitions.
-    pub(crate) to_forget: Mutex<Vec<(PartitionId, SessionId)>>,
+    pub(crate) to_forget: Mutex<Vec<(PartitionId, SessionId, Index)>>,
 }
 
 impl Sessions {
@@ -75,21 +75,16 @@ impl Sessions {
         Sessions { timeout, known: Mutex::default(), to_forget: Mutex::default() }
     }
 
-    /// A connection begins to use a session that was just opened.
-    pub(crate) fn open(&self, id: SessionId) -> Pass {
-        let passes = Mutex::new((0, Instant::now()));
-        let session = Arc::new(Session { id, user: AtomicU64::new(0), passes });
-        let pass = session.pass(1);
-        self.known.lock().insert(id, Known { session, users: 1 });
-        pass
-    }
-
-    /// A connection goes on with a session, if it lives; an older one can use it no longer.
-    pub(crate) fn resume(&self, id: SessionId) -> Option<Pass> {
+    /// A connection uses a session from now on, which the cluster knows; an older connection can do so no
+    /// longer.
+    pub(crate) fn enter(&self, id: SessionId) -> Pass {
         let mut sessions = self.known.lock();
-        let known = sessions.get_mut(&id)?;
+        let known = sessions.entry(id).or_insert_with(|| {
+            let passes = Mutex::new((0, Instant::now()));
+            Known { session: Arc::new(Session { id, user: AtomicU64::new(0), passes }), users: 0 }
+        });
         known.users += 1;
-        Some(known.session.pass(known.users))
+        known.session.pass(known.users)
     }
 
     /// Nobody can use the session from now on.
@@ -104,14 +99,29 @@ impl Sessions {
         self.known.lock().keys().copied().collect()
     }
 
-    /// Takes out the sessions that had no connection for longer than the timeout: nobody can use them from
-    /// now on.
-    pub(crate) fn take_overdue(&self, now: Instant) -> Vec<SessionId> {
-        let overdue = |_: &SessionId, known: &mut Known| {
+    /// Nobody can use any but these from now on.
+    pub(crate) fn keep(&self, open: &std::collections::BTreeSet<SessionId>) {
+        for session in self.all() {
+            if !open.contains(&session) {
+                self.remove(session);
+            }
+        }
+    }
+
+    /// The sessions that have a connection here, or had one a moment ago. Those that had none for longer
+    /// than the timeout are forgotten: if the cluster still knows them, they are entered anew.
+    pub(crate) fn heard(&self, now: Instant) -> Vec<SessionId> {
+        let silence = |known: &Known| {
             let (passes, since) = *known.session.passes.lock();
-            passes == 0 && now.saturating_duration_since(since) > self.timeout
+            if passes > 0 { Duration::ZERO } else { now.saturating_duration_since(since) }
         };
-        self.known.lock().extract_if(overdue).map(|(id, _)| id).collect()
+        let mut sessions = self.known.lock();
+        sessions.retain(|_, known| silence(known) <= self.timeout);
+        sessions
+            .iter()
+            .filter(|(_, known)| silence(known) < Duration::from_secs(1))
+            .map(|(id, _)| *id)
+            .collect()
     }
 }
 
@@ -120,22 +130,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_outlives_its_last_connection_by_the_timeout() {
+    fn a_session_is_heard_of_while_it_has_a_connection() {
         let sessions = Sessions::new(Duration::from_secs(10));
-        let first = sessions.open(SessionId(5));
+        let first = sessions.enter(SessionId(5));
         let later = |secs| Instant::now() + Duration::from_secs(secs);
-        assert!(sessions.take_overdue(later(60)).is_empty(), "it has a connection");
-        let second = sessions.resume(SessionId(5)).unwrap();
+        assert_eq!(sessions.heard(later(60)), [SessionId(5)], "it has a connection");
+        let second = sessions.enter(SessionId(5));
         assert!(!first.is_valid() && second.is_valid(), "one connection uses a session");
         drop(first);
-        assert!(sessions.take_overdue(later(60)).is_empty(), "the new one is still there");
+        assert_eq!(sessions.heard(later(60)), [SessionId(5)], "the new one is still there");
         drop(second);
-        assert!(sessions.take_overdue(later(9)).is_empty());
-        drop(sessions.resume(SessionId(5)).unwrap());
-        assert_eq!(sessions.take_overdue(later(11)), [SessionId(5)]);
-        assert!(sessions.resume(SessionId(5)).is_none());
-        let ended = sessions.open(SessionId(6));
-        sessions.remove(SessionId(6));
-        assert!(!ended.is_valid() && sessions.resume(SessionId(6)).is_none());
+        assert!(sessions.heard(later(5)).is_empty());
+        let again = sessions.enter(SessionId(5));
+        assert!(again.is_valid());
+        sessions.remove(SessionId(5));
+        assert!(!again.is_valid() && sessions.heard(later(0)).is_empty());
     }
 }

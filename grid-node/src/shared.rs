@@ -1,18 +1,22 @@
 //! What all threads of a member share.
 
+use crate::agreed::Agreed;
 use crate::cell::{Cell, partition_at};
-use crate::clock::WallClock;
-use crate::control::ControlLog;
+use crate::clock::{self, WallClock};
 use crate::counters::Counters;
-use crate::link::Links;
+use crate::links::Links;
 use crate::local::Slots;
 use crate::outbox::Outbox;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
+use grid_core::control::ClusterConfig;
 use grid_core::error::{Error, Kind, Result};
-use grid_core::ids::{MemberId, PartitionId};
-use grid_core::partition::{Env, Partition};
+use grid_core::ids::{Index, MemberId, PartitionId, SessionId};
+use grid_core::lease::Leases;
+use grid_core::partition::Env;
+use grid_core::replica::{Context, Replica, Rules};
 use grid_core::store::{Ledger, Pool, PoolConfig};
+use grid_core::time::Nanos;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
@@ -29,10 +33,14 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) env: Env,
     pub(crate) clock: WallClock,
-    pub(crate) control: ControlLog,
-    /// Tells this life of the data from others.
-    pub(crate) life: u64,
+    pub(crate) agreed: Agreed,
+    /// What the cluster was formed with.
+    pub(crate) cluster: ClusterConfig,
     pub(crate) member: MemberId,
+    /// Locked inside a cell's lock, or alone.
+    pub(crate) leases: Mutex<Leases>,
+    /// What its replicas go by.
+    pub(crate) rules: Rules,
     /// Where clients connect, and where HTTP is answered.
     pub(crate) addresses: (SocketAddr, Option<SocketAddr>),
     pub(crate) started: Instant,
@@ -52,27 +60,44 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         settings: Settings,
-        control: ControlLog,
+        agreed: Agreed,
         member: MemberId,
         addresses: (SocketAddr, Option<SocketAddr>),
+        links: Links,
     ) -> Result<Self> {
+        let formed = || Error::with(Kind::Internal, "the cluster is not formed");
+        let cluster = agreed.read(|state| state.config().cloned()).ok_or_else(formed)?;
+        let leases = Leases::new(member, cluster.partitions, cluster.lease_ms);
+        let lease = leases.length();
+        let rules = Rules {
+            me: member,
+            min_in_sync: cluster.min_in_sync.into(),
+            lease,
+            patience: Nanos(lease.0 / 4 * 5),
+            resend: Nanos(lease.0 / 2),
+        };
         let ledger = Arc::new(Ledger::new(settings.memory_budget));
-        let envs = reserve(&settings, &ledger)?;
+        let envs = reserve(&settings, cluster.hash_seed, &ledger)?;
         let env = |n: usize| envs.get(n % envs.len()).cloned();
         let none = || Error::with(Kind::Internal, "no pool");
-        let cell = |n| Ok(Cell::new(Partition::new(partition_at(n), env(n).ok_or_else(none)?)));
-        let cells = (0..usize::from(settings.partitions)).map(cell).collect::<Result<_>>()?;
+        let cell = |n| {
+            let env = env(n).ok_or_else(none)?;
+            Ok(Cell::new(Replica::new(rules, partition_at(n), env)))
+        };
+        let cells = (0..usize::from(cluster.partitions)).map(cell).collect::<Result<_>>()?;
         let env = env(0).ok_or_else(none)?;
         Ok(Shared {
             sessions: Sessions::new(settings.session_timeout),
             env,
             clock: WallClock,
-            control,
-            life: settings.life,
+            agreed,
+            cluster,
             member,
+            leases: Mutex::new(leases),
+            rules,
             addresses,
             started: Instant::now(),
-            links: Links::new(settings.partitions),
+            links,
             slots: Slots::default(),
             counters: Counters::default(),
             connections: Mutex::default(),
@@ -82,6 +107,30 @@ impl Shared {
             draining: OnceLock::new(),
             settings,
         })
+    }
+
+    /// The monotonic clock, now.
+    #[inline]
+    pub(crate) fn now(&self) -> Nanos {
+        clock::monotonic()
+    }
+
+    /// The surroundings of a replica, for something that arrived before `now`.
+    #[inline]
+    pub(crate) fn context(&self, now: Nanos) -> Context<'_> {
+        Context { now, clock: &self.clock, structures: &self.agreed, applied: self.agreed.index() }
+    }
+
+    /// Tells one life of the cluster's data from others.
+    pub(crate) fn life(&self) -> u64 {
+        self.agreed.read(grid_core::control::ControlState::life)
+    }
+
+    /// Has a message sent to a member that does not come from a cursor.
+    pub(crate) fn post(&self, to: MemberId, message: &[u8]) {
+        if let Some(link) = self.links.get(to) {
+            link.post(message);
+        }
     }
 
     /// The cell of a partition.
@@ -155,24 +204,24 @@ impl Shared {
         self.cells.iter().for_each(Cell::close);
     }
 
-    /// Ends a session: nobody can use it from now on, and every partition forgets it.
-    pub(crate) fn end_session(&self, session: grid_core::ids::SessionId) {
-        if self.control.expire_session(session) {
-            self.sessions.remove(session);
-            let all = (0..self.cells.len()).map(partition_at).map(|p| (p, session));
+    /// Sessions have ended: nobody can use them from now on, and every partition forgets them.
+    pub(crate) fn sessions_ended(&self, sessions: &[SessionId], index: Index) {
+        for session in sessions {
+            self.sessions.remove(*session);
+            let all = (0..self.cells.len()).map(partition_at).map(|p| (p, *session, index));
             self.sessions.to_forget.lock().extend(all);
-            // Connections of the session see that it has ended.
-            for outbox in self.connections.lock().values() {
-                outbox.nudge();
-            }
+        }
+        // Connections of the sessions see that they have ended.
+        for outbox in self.connections.lock().values() {
+            outbox.nudge();
         }
     }
 
     /// Has the partitions forget ended sessions; what has no room in a ring now is tried again.
     pub(crate) fn forget_sessions(&self) {
         let todo = std::mem::take(&mut *self.sessions.to_forget.lock());
-        let left = todo.into_iter().filter(|(partition, session)| {
-            self.cell(*partition).is_ok_and(|cell| !cell.expire_session(self, *session))
+        let left = todo.into_iter().filter(|(partition, session, index)| {
+            self.cell(*partition).is_ok_and(|cell| !cell.expire_session(self, *session, *index))
         });
         let left: Vec<_> = left.collect();
         self.sessions.to_forget.lock().extend(left);
@@ -181,7 +230,7 @@ impl Shared {
 
 /// Address space for entries: it costs nothing, and twice the budget leaves room for what is not full
 /// yet. One pool spans 32 GiB at most, so the partitions share out as many as it takes.
-fn reserve(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Vec<Env>> {
+fn reserve(settings: &Settings, seed: u64, ledger: &Arc<Ledger>) -> Result<Vec<Env>> {
     const POOL_BYTES_MAX: u64 = 32 << 30;
     let wanted = settings.memory_budget.saturating_mul(2).max(1 << 30);
     let pools = wanted.div_ceil(POOL_BYTES_MAX).min(settings.partitions.into());
@@ -191,7 +240,7 @@ fn reserve(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Vec<Env>> {
     let pool = || {
         let pool = Pool::new(&config, Arc::clone(ledger));
         let pool = pool.map_err(|e| Error::with(Kind::OutOfMemory, e.to_string()))?;
-        Ok(Env { pool, ledger: Arc::clone(ledger), seed: settings.hash_seed })
+        Ok(Env { pool, ledger: Arc::clone(ledger), seed })
     };
     (0..pools).map(|_| pool()).collect()
 }

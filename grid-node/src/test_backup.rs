@@ -1,34 +1,45 @@
-//! A second replica of every partition in the same process, whose acknowledgements a test commands:
-//! at once, late, out of order, or never. Operations pass through the same shell as with a backup on
-//! another machine: ring, cursor, commit gate, parked replies, wake-ups across threads.
+//! A second member in the same process, whose acknowledgements a test commands: at once, late, out of
+//! order, or never. It is in the control log and in the in-sync sets like any other, its replicas are real
+//! ones, and what it is sent and answers passes the real links but for the sockets.
 
 use crate::cell::partition_at;
+use crate::links::Link;
 use crate::shared::Shared;
-use grid_core::error::Kind;
-use grid_core::ids::{MemberId, PartitionId, Seq};
-use grid_core::partition::Partition;
+use grid_core::control::{Command, Goal, MemberInfo, Outcome};
+use grid_core::error::{Error, Kind, Result};
+use grid_core::ids::{MemberId, NodeId, PartitionId, Seq};
+use grid_core::lease::BeaconReply;
+use grid_core::replica::{Answer, Replica, Rules};
+use grid_core::wire::link::Message;
+use grid_core::wire::split_frame;
 use parking_lot::{Condvar, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-/// Bytes copied from a partition at a time.
-const COPY_BYTES: usize = 256 << 10;
+/// Bytes taken from a partition at a time.
+const PULL_BYTES: usize = 256 << 10;
+/// Pause between two rounds without work; the primary's lease is prolonged in each.
+const ROUND: Duration = Duration::from_millis(1);
+/// For the cluster to take it in.
+const JOINING: Duration = Duration::from_secs(20);
 
 /// See the module documentation.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TestBackup {
-    member: MemberId,
-    primary: OnceLock<Weak<Shared>>,
-    replicas: OnceLock<Vec<Mutex<Partition>>>,
+    primary: OnceLock<(Weak<Shared>, MemberId)>,
+    replicas: OnceLock<Vec<Mutex<Replica>>>,
     state: Mutex<State>,
     held: Condvar,
+    stop: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     acks: Acks,
-    waiting: Vec<(PartitionId, Seq)>,
+    waiting: Vec<(PartitionId, Vec<u8>)>,
 }
 
 /// What a test backup does with its acknowledgements.
@@ -44,17 +55,10 @@ pub enum Acks {
 }
 
 impl TestBackup {
-    /// A backup that begins like this.
+    /// A backup that takes part in everything until it is told otherwise.
     #[must_use]
-    pub fn new(acks: Acks) -> Arc<Self> {
-        Arc::new(TestBackup {
-            member: MemberId(u64::MAX),
-            primary: OnceLock::new(),
-            replicas: OnceLock::new(),
-            state: Mutex::new(State { acks, waiting: Vec::new() }),
-            held: Condvar::new(),
-            thread: Mutex::default(),
-        })
+    pub fn new() -> Arc<Self> {
+        Arc::default()
     }
 
     /// Changes what happens to acknowledgements from now on; those held stay so.
@@ -73,9 +77,9 @@ impl TestBackup {
     /// Sends the acknowledgements that are held, the newest first: the older ones come late then.
     pub fn release(&self) {
         let waiting = std::mem::take(&mut self.state.lock().waiting);
-        let Some(shared) = self.primary.get().and_then(Weak::upgrade) else { return };
-        for (partition, seq) in waiting.into_iter().rev() {
-            acknowledge(&shared, self.member, partition, seq);
+        let Some((shared, member)) = self.primary() else { return };
+        for (partition, ack) in waiting.into_iter().rev() {
+            deliver(&shared, member, partition, &ack);
         }
     }
 
@@ -84,9 +88,7 @@ impl TestBackup {
     #[must_use]
     pub fn differences(&self) -> (Vec<PartitionId>, usize) {
         let (mut different, mut compared) = (Vec::new(), 0);
-        let (Some(shared), Some(replicas)) =
-            (self.primary.get().and_then(Weak::upgrade), self.replicas.get())
-        else {
+        let (Some((shared, _)), Some(replicas)) = (self.primary(), self.replicas.get()) else {
             return (different, compared);
         };
         for (n, replica) in replicas.iter().enumerate() {
@@ -95,7 +97,7 @@ impl TestBackup {
             let (seq, digest) = cell.read(|primary| (primary.last(), primary.digest()));
             if replica.last() == seq {
                 compared += 1;
-                if replica.digest() != digest {
+                if replica.partition().digest() != digest {
                     different.push(partition_at(n));
                 }
             }
@@ -103,24 +105,57 @@ impl TestBackup {
         (different, compared)
     }
 
-    pub(crate) fn attach(self: &Arc<Self>, shared: &Arc<Shared>) {
-        let replica = |n| Mutex::new(Partition::new(partition_at(n), shared.env.clone()));
+    fn primary(&self) -> Option<(Arc<Shared>, MemberId)> {
+        let (shared, member) = self.primary.get()?;
+        Some((shared.upgrade()?, *member))
+    }
+
+    /// Joins the cluster of a member, as an in-sync replica of everything.
+    pub(crate) async fn attach(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<()> {
+        let info = MemberInfo { node: NodeId(u64::MAX), address: String::new(), http: None };
+        let start = Command::Start { boot: 1, member: info };
+        let Outcome::Started(member) = shared.agreed.propose(start, JOINING).await? else {
+            return Err(Error::with(Kind::Internal, "the test backup could not start"));
+        };
+        let rules = Rules { me: member, ..shared.rules };
+        let replica = |n| Mutex::new(Replica::new(rules, partition_at(n), shared.env.clone()));
         let replicas = (0..shared.cells().len()).map(replica).collect();
-        if self.primary.set(Arc::downgrade(shared)).is_err() || self.replicas.set(replicas).is_err()
-        {
-            return tracing::error!("a test backup serves one member only");
+        let known = self.primary.set((Arc::downgrade(shared), member));
+        if known.is_err() || self.replicas.set(replicas).is_err() {
+            return Err(Error::with(Kind::Invalid, "a test backup serves one member only"));
         }
-        shared.links.begin();
-        for cell in shared.cells() {
-            cell.with(shared, |partition| {
-                partition.set_backups(&[(self.member, partition.last())]);
+        let this = Arc::clone(self);
+        *self.thread.lock() = Some(std::thread::spawn(move || this.run()));
+        let deadline = tokio::time::Instant::now() + JOINING;
+        loop {
+            let (missing, goals) = shared.agreed.read(|state| {
+                let table = (0..).map(PartitionId).zip(state.table());
+                let missing = table.filter(|(_, record)| !record.in_sync(member));
+                let goal = |(partition, record): (PartitionId, &grid_core::control::Record)| Goal {
+                    partition,
+                    version: record.version,
+                    replicas: vec![shared.member, member],
+                    followers: Vec::new(),
+                };
+                let all: Vec<_> = missing.collect();
+                let unwanted = all.iter().filter(|(_, r)| !r.goal.contains(&member)).copied();
+                (all.len(), unwanted.map(goal).collect::<Vec<_>>())
             });
+            if missing == 0 {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(Error::with(Kind::Timeout, "the test backup is not in sync"));
+            }
+            if !goals.is_empty() {
+                shared.agreed.propose(Command::Assign(goals), JOINING).await?;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let (this, shared) = (Arc::clone(self), Arc::clone(shared));
-        *self.thread.lock() = Some(std::thread::spawn(move || this.run(&shared)));
     }
 
     pub(crate) fn detach(&self) {
+        self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.lock().take()
             && thread.join().is_err()
         {
@@ -128,71 +163,72 @@ impl TestBackup {
         }
     }
 
-    fn run(&self, shared: &Shared) {
-        let mut told = vec![Seq(0); shared.cells().len()];
-        while let Some(partitions) = shared.links.next() {
-            for partition in partitions {
-                if self.state.lock().acks == Acks::Dead {
-                    continue;
-                }
-                let told = told.get_mut(usize::from(partition.0));
-                // A partition may be named again although nothing new came.
-                if let (Some(seq), Some(told)) = (self.copy(shared, partition), told)
-                    && seq > *told
-                {
-                    *told = seq;
-                    let mut state = self.state.lock();
-                    if state.acks == Acks::Held {
-                        state.waiting.push((partition, seq));
-                        self.held.notify_all();
-                    } else {
-                        drop(state);
-                        acknowledge(shared, self.member, partition, seq);
+    fn run(&self) {
+        let mut told = Vec::new();
+        while !self.stop.load(Ordering::Acquire) {
+            let Some((shared, member)) = self.primary() else { return };
+            told.resize(shared.cells().len(), Seq(0));
+            if self.state.lock().acks != Acks::Dead {
+                let now = shared.now();
+                let lease_ms = shared.cluster.lease_ms;
+                let reply = BeaconReply { sent: now.0, behind: None, lease_ms };
+                shared.leases.lock().take(member, reply, now);
+                if let Some(link) = shared.links.get(member) {
+                    for partition in link.take(&mut Vec::new()) {
+                        self.follow(&shared, &link, partition, &mut told);
                     }
                 }
             }
+            std::thread::sleep(ROUND);
         }
     }
 
-    /// Copies what this replica lacks of a partition. Returns what it has then.
-    fn copy(&self, shared: &Shared, partition: PartitionId) -> Option<Seq> {
-        let mut replica = self.replicas.get()?.get(usize::from(partition.0))?.lock();
-        let cell = shared.cell(partition).ok()?;
-        loop {
-            let have = replica.last();
-            let (records, committed) = cell.read(|primary| {
-                let records = primary.records_after(have, COPY_BYTES)?.0.to_vec();
-                Some((records, primary.committed()))
-            })?;
-            if records.is_empty() {
-                return Some(have);
-            }
-            while let Err(error) = replica.replicate(&records, committed) {
-                let known =
-                    error.kind() == Kind::UnknownStructure && declare_all(shared, &mut replica);
-                if !known {
+    /// Takes what the primary has for one partition, and answers.
+    fn follow(
+        &self,
+        shared: &Arc<Shared>,
+        link: &Arc<Link>,
+        partition: PartitionId,
+        told: &mut [Seq],
+    ) {
+        let replica = self.replicas.get().and_then(|all| all.get(usize::from(partition.0)));
+        let (Some(replica), Ok(cell)) = (replica, shared.cell(partition)) else { return };
+        let mut bytes = Vec::new();
+        while cell.pull(link, PULL_BYTES, shared.now(), &mut bytes) {
+            let frames = std::mem::take(&mut bytes);
+            let Ok(Some((frame, _))) = split_frame(&frames, usize::MAX) else { return };
+            let Ok(message) = Message::read(frame) else { return };
+            let mut replica = replica.lock();
+            let cx = shared.context(shared.now());
+            let answer = match replica.handle(shared.member, &message, &cx) {
+                Ok(answer) => answer,
+                Err(error) => {
                     tracing::error!(%error, %partition, "the test backup cannot go on");
-                    return None;
+                    return;
                 }
+            };
+            let mut out = Vec::new();
+            replica.write_answer(answer, &cx, &mut out);
+            let (last, told) = (replica.last(), &mut told[usize::from(partition.0)]);
+            drop(replica);
+            let new = last > *told;
+            *told = last.max(*told);
+            let mut state = self.state.lock();
+            if state.acks == Acks::Held && matches!(answer, Answer::Ack(_)) {
+                if new {
+                    state.waiting.push((partition, out));
+                    self.held.notify_all();
+                }
+            } else {
+                drop(state);
+                deliver(shared, link.member, partition, &out);
             }
         }
     }
 }
 
-/// Makes all structures known to a replica. Returns whether there were new ones.
-fn declare_all(shared: &Shared, replica: &mut Partition) -> bool {
-    let mut new = false;
-    for (id, _) in (0..).map(grid_core::ids::StructureId).zip(shared.control.structures()) {
-        if let Some(config) = shared.control.config_for(id, replica.id()) {
-            new |= !replica.knows(id);
-            replica.declare(id, &config);
-        }
-    }
-    new
-}
-
-fn acknowledge(shared: &Shared, from: MemberId, partition: PartitionId, seq: Seq) {
-    if let Ok(cell) = shared.cell(partition) {
-        cell.acknowledge(shared, from, seq);
+fn deliver(shared: &Shared, from: MemberId, partition: PartitionId, answer: &[u8]) {
+    if let (Ok(cell), Ok(message)) = (shared.cell(partition), Message::read(answer)) {
+        cell.handle(shared, from, &message, shared.now(), None);
     }
 }

@@ -25,9 +25,11 @@ pub async fn member() -> Member {
 /// # Panics
 /// If it does not start.
 pub async fn member_with_backup(acks: Acks) -> (Member, Arc<TestBackup>) {
-    let backup = TestBackup::new(acks);
+    let backup = TestBackup::new();
     let member = Member::builder().cores(2).test_backup(Arc::clone(&backup)).start().await;
-    (member.unwrap_or_else(|error| panic!("no member: {error}")), backup)
+    let member = member.unwrap_or_else(|error| panic!("no member: {error}"));
+    backup.set(acks);
+    (member, backup)
 }
 
 /// A client of this member.

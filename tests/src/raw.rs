@@ -1,6 +1,6 @@
 //! A client that speaks the protocol by hand, to do what no good client does.
 
-use grid_core::ids::{Index, PartitionId, RequestId, StructureId, Term};
+use grid_core::ids::{Index, PartitionId, RequestId, StructureId};
 use grid_core::wire::control::{self, Control};
 use grid_core::wire::hello::{self, Answer, Hello, PeerKind, Welcome};
 use grid_core::wire::request::{self, RequestHeader};
@@ -34,6 +34,7 @@ impl Raw {
             kind: PeerKind::Client,
             name: "raw".into(),
             session: None,
+            table: Index(u64::MAX),
         };
         let mut bytes = Vec::new();
         hello::encode(&hello, &mut bytes).unwrap_or_else(|e| panic!("{e}"));
@@ -116,7 +117,8 @@ pub fn request(id: u64, code: u8, partition: PartitionId, structure: u32, body: 
         structure: StructureId(structure),
         request: RequestId(id),
         floor: RequestId(1),
-        term: Term(1),
+        again: false,
+        read: grid_core::Read::Linearizable,
         applied: Index(0),
     };
     let mut out = Vec::new();

@@ -3,10 +3,10 @@
 
 use grid_client::Client;
 use grid_core::control::{QueueConfig, StructureConfig};
-use grid_core::ids::{Index, PartitionId, RequestId, StructureId, Term};
+use grid_core::ids::{Index, PartitionId, RequestId, StructureId};
 use grid_core::wire::hello::{self, Answer, Hello, PeerKind};
 use grid_core::wire::request::{self, RequestHeader};
-use grid_core::wire::{MAGIC, reply, split_frame};
+use grid_core::wire::{MAGIC, PROTOCOL_VERSION, reply, split_frame};
 use grid_core::{Applied, Kind};
 use grid_node::Member;
 use grid_tests::{client, member};
@@ -20,6 +20,7 @@ fn hello(cluster: &str) -> Vec<u8> {
         kind: PeerKind::Client,
         name: "raw".into(),
         session: None,
+        table: Index(u64::MAX),
     };
     let mut bytes = Vec::new();
     hello::encode(&hello, &mut bytes).unwrap();
@@ -67,14 +68,21 @@ async fn garbage_other_versions_and_other_clusters_are_refused_with_a_reason() {
     assert_eq!(refusal(&exchange(&member, &other_version, never)), Kind::WrongVersion);
     assert_eq!(refusal(&exchange(&member, &hello("elsewhere"), never)), Kind::WrongCluster);
     let mut huge = MAGIC.to_vec();
-    huge.extend_from_slice(&[1, 0, 0, 0]);
+    huge.extend_from_slice(&PROTOCOL_VERSION.to_le_bytes());
+    huge.extend_from_slice(&[0, 0]);
     huge.extend_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(refusal(&exchange(&member, &huge, never)), Kind::TooLarge);
     let error =
         Client::builder().address(member.address().to_string()).cluster("other").connect().await;
     assert_eq!(error.unwrap_err().kind(), Kind::WrongCluster);
-    let status = member.status();
-    assert_eq!(status.totals.offenders, 8, "{status}");
+    // They are told first and counted then.
+    let counted = async {
+        while member.status().totals.offenders != 8 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let counted = tokio::time::timeout(Duration::from_secs(20), counted).await;
+    assert!(counted.is_ok(), "{}", member.status());
     client(&member).await.map::<u64, u64>("m").set(&1, &1).await.unwrap();
 }
 
@@ -106,7 +114,8 @@ fn frame(code: u8, partition: u16, structure: u32, body: &[u8]) -> Vec<u8> {
         structure: StructureId(structure),
         request: RequestId(1),
         floor: RequestId(1),
-        term: Term(1),
+        again: false,
+        read: grid_core::Read::Linearizable,
         applied: Index(0),
     };
     let mut out = Vec::new();

@@ -203,7 +203,7 @@ async fn subscriptions_outlive_their_session_and_end_with_whoever_asked() {
     let client = client(&member).await;
     let topic = member.topic::<u64>("t");
     let mut subscription = client.topic::<u64>("t").subscribe().await.unwrap();
-    member.end_all_sessions();
+    member.end_all_sessions().await.unwrap();
     // Told that something may be missing, it goes on.
     assert_eq!(subscription.next().await.unwrap(), Some(Message::Gap { missed: None }));
     for n in 0.. {

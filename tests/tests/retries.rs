@@ -88,7 +88,7 @@ async fn a_session_that_ended_fails_what_was_sent_in_it_and_the_client_goes_on_w
     let under_way = map.set(&1, &2).into_future();
     let held = std::sync::Arc::clone(&backup);
     tokio::task::spawn_blocking(move || held.wait_for_held(1)).await.unwrap();
-    member.end_all_sessions();
+    member.end_all_sessions().await.unwrap();
     let error = under_way.await.unwrap_err();
     assert_eq!((error.kind(), error.applied()), (Kind::SessionExpired, Applied::Maybe));
     backup.set(Acks::AtOnce);

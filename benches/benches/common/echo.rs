@@ -5,6 +5,7 @@ use grid_core::control::{MapConfig, StructureConfig};
 use grid_core::op::OpCode;
 use grid_core::wire::control::{self, Control, ControlReply};
 use grid_core::wire::hello::{self, Answer, Hello, Welcome};
+use grid_core::wire::table::{MemberAddress, TableView};
 use grid_core::wire::{FrameKind, end_frame, reply, request, split_frame};
 use grid_core::{Index, MemberId, SessionId, StructureId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,7 +41,11 @@ async fn connection(mut stream: TcpStream, value_bytes: usize) {
             let Some((_, len)) = hello::decode::<Hello>(&input[..filled]).unwrap() else {
                 continue;
             };
-            hello::encode(&Answer::Welcome(welcome()), &mut out).unwrap();
+            hello::encode(
+                &Answer::Welcome(welcome(stream.local_addr().unwrap().to_string())),
+                &mut out,
+            )
+            .unwrap();
             (used, greeted) = (len, true);
         }
         while let Some((frame, len)) = split_frame(&input[used..filled], FRAME_MAX).unwrap() {
@@ -68,7 +73,9 @@ async fn connection(mut stream: TcpStream, value_bytes: usize) {
     }
 }
 
-fn welcome() -> Welcome {
+fn welcome(address: String) -> Welcome {
+    let members = vec![MemberAddress { member: MemberId(1), address }];
+    let table = TableView::new(Index(1), 1, members, [&[0u16][..]; 271]).unwrap();
     Welcome {
         cluster_life: 1,
         member: MemberId(1),
@@ -77,5 +84,7 @@ fn welcome() -> Welcome {
         partitions: 271,
         frame_bytes_max: 64 << 20,
         applied: Index(1),
+        lease_ms: 400,
+        table: Some(table),
     }
 }

@@ -56,7 +56,7 @@ impl Invoke for Local {
             Err(error) => return Started::Ready(Err(error)),
         };
         let hash = op.key().map_or(0, |key| hash64(key.blob.payload, SEED));
-        let request = Request { structure: call.structure, op, stamp: None, hash };
+        let request = Request { structure: call.structure, op, stamp: None, hash, again: false };
         let Some(cell) = self.cells.get(usize::from(call.partition.0)) else {
             return Started::Ready(Err(Error::new(Kind::NotServing)));
         };
@@ -100,6 +100,7 @@ impl Invoke for Local {
     fn subscribe(
         &self,
         _: StructureId,
+        _: u32,
         _: PartitionId,
         _: usize,
     ) -> BoxFuture<Result<Arc<Mailbox>>> {

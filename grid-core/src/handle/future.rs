@@ -2,7 +2,7 @@
 
 use super::buffers;
 use super::invoke::{BoxFuture, Invoke, Token};
-use super::named::{Agreed, Named};
+use super::named::{Agreed, Named, Options};
 use crate::error::{Error, Kind, Result};
 use crate::ids::PartitionId;
 use crate::op::OpCode;
@@ -10,7 +10,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 /// Turns the bytes of an answer into a value.
 pub(super) type Decode<T> = fn(&[u8]) -> Result<T>;
@@ -20,7 +19,7 @@ pub(super) struct Operation<T> {
     pub(super) code: OpCode,
     pub(super) partition: PartitionId,
     pub(super) body: Vec<u8>,
-    pub(super) timeout: Option<Duration>,
+    pub(super) options: Options,
     pub(super) decode: Decode<T>,
 }
 
@@ -56,7 +55,7 @@ impl<T> OpFuture<T> {
     /// Looks the name up first. A member in this process knows it at once, and the operation starts now.
     #[cold]
     pub(super) fn declaring(named: Arc<Named>, operation: Operation<T>) -> Self {
-        let id = named.declare(operation.timeout);
+        let id = named.declare(operation.options.timeout);
         let mut future = OpFuture(State::Declaring(Box::new(Declaring { named, id, operation })));
         let mut cx = Context::from_waker(Waker::noop());
         future.advance(&mut cx);
@@ -68,9 +67,9 @@ impl<T> OpFuture<T> {
         if let State::Declaring(waiting) = &mut self.0
             && let Poll::Ready(id) = waiting.id.as_mut().poll(cx)
         {
-            let Operation { code, partition, body, timeout, decode } = &waiting.operation;
+            let Operation { code, partition, body, options, decode } = &waiting.operation;
             let start =
-                |id| waiting.named.start_known(id, *code, *partition, body, *timeout, *decode);
+                |id| waiting.named.start_known(id, *code, *partition, body, *options, *decode);
             *self = id.map_or_else(|error| OpFuture::ready(Err(error)), start);
         }
     }

@@ -6,6 +6,7 @@ use crate::control::StructureKind;
 use crate::error::Result;
 use crate::ids::{PartitionId, StructureId};
 use crate::op::OpCode;
+use crate::read::Read;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct Call<'a> {
     pub body: &'a [u8],
     /// How long the caller waits; none: as configured.
     pub timeout: Option<Duration>,
+    /// What a read may return; writes are always linearizable.
+    pub read: Read,
 }
 
 /// Names a started operation that waits for its answer.
@@ -74,10 +77,11 @@ pub trait Invoke: Send + Sync + 'static {
     ) -> BoxFuture<Result<StructureId>>;
 
     /// Delivers the items published to a topic from now on into a mailbox that holds at most
-    /// `items_max`. Dropping the mailbox ends the subscription.
+    /// `items_max`. Dropping the mailbox ends the subscription. `life` as in a [`Call`].
     fn subscribe(
         &self,
         structure: StructureId,
+        life: u32,
         partition: PartitionId,
         items_max: usize,
     ) -> BoxFuture<Result<Arc<Mailbox>>>;

@@ -1,7 +1,7 @@
 //! Maps.
 
 use super::named::Named;
-use super::op::{Read, Write, encode_value, keyed, millis};
+use super::op::{Prepared, Query, Update, Write, encode_value, keyed, millis};
 use crate::data::{Blob, Encode, GridData, Key, KeyOf};
 use crate::error::{Error, Kind, Result};
 use crate::ids::Millis;
@@ -50,8 +50,9 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
         code: OpCode,
         key: &Q,
         decode: fn(&[u8]) -> Result<T>,
-    ) -> Read<'_, T> {
-        Read::new(&self.named, code, keyed(self.named.invoke.partitions(), key, |_| Ok(())), decode)
+    ) -> Prepared<'_, T> {
+        let operands = keyed(self.named.invoke.partitions(), key, |_| Ok(()));
+        Prepared::new(&self.named, code, operands, decode)
     }
 
     #[inline(always)]
@@ -61,29 +62,29 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
         key: &Q,
         value: &W,
         decode: fn(&[u8]) -> Result<T>,
-    ) -> Read<'_, T>
+    ) -> Prepared<'_, T>
     where
         Q: KeyOf<K> + ?Sized,
         W: Encode + ?Sized,
     {
         let operands = keyed(self.named.invoke.partitions(), key, |body| encode_value(value, body));
-        Read::new(&self.named, code, operands, decode)
+        Prepared::new(&self.named, code, operands, decode)
     }
 
     /// The value of a key.
     #[inline(always)]
-    pub fn get<Q: KeyOf<K> + ?Sized>(&self, key: &Q) -> Read<'_, Option<V>> {
-        self.on_key(OpCode::MapGet, key, option::<V>)
+    pub fn get<Q: KeyOf<K> + ?Sized>(&self, key: &Q) -> Query<'_, Option<V>> {
+        Query(self.on_key(OpCode::MapGet, key, option::<V>))
     }
 
     /// Whether the key has a value.
-    pub fn contains<Q: KeyOf<K> + ?Sized>(&self, key: &Q) -> Read<'_, bool> {
-        self.on_key(OpCode::MapContains, key, boolean)
+    pub fn contains<Q: KeyOf<K> + ?Sized>(&self, key: &Q) -> Query<'_, bool> {
+        Query(self.on_key(OpCode::MapContains, key, boolean))
     }
 
     /// The value of a key with its version and life.
-    pub fn entry<Q: KeyOf<K> + ?Sized>(&self, key: &Q) -> Read<'_, Option<EntryView<V>>> {
-        self.on_key(OpCode::MapView, key, view::<V>)
+    pub fn entry<Q: KeyOf<K> + ?Sized>(&self, key: &Q) -> Query<'_, Option<EntryView<V>>> {
+        Query(self.on_key(OpCode::MapView, key, view::<V>))
     }
 
     /// Writes a value.
@@ -120,12 +121,12 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
         &self,
         key: &Q,
         value: &W,
-    ) -> Read<'_, Option<V>> {
-        self.with_value(OpCode::MapReplace, key, value, option::<V>)
+    ) -> Update<'_, Option<V>> {
+        Update(self.with_value(OpCode::MapReplace, key, value, option::<V>))
     }
 
     /// Writes a value if the key's present one has the same bytes as `expected`. Returns whether it did.
-    pub fn replace_if_same<Q, W>(&self, key: &Q, expected: &W, value: &W) -> Read<'_, bool>
+    pub fn replace_if_same<Q, W>(&self, key: &Q, expected: &W, value: &W) -> Update<'_, bool>
     where
         Q: KeyOf<K> + ?Sized,
         W: ValueOf<V> + ?Sized,
@@ -134,12 +135,12 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
             encode_value(expected, body)?;
             encode_value(value, body)
         });
-        Read::new(&self.named, OpCode::MapReplaceIfSame, operands, boolean)
+        Update(Prepared::new(&self.named, OpCode::MapReplaceIfSame, operands, boolean))
     }
 
     /// Removes an entry and returns its value.
-    pub fn remove<Q: KeyOf<K> + ?Sized>(&self, key: &Q) -> Read<'_, Option<V>> {
-        self.on_key(OpCode::MapRemove, key, option::<V>)
+    pub fn remove<Q: KeyOf<K> + ?Sized>(&self, key: &Q) -> Update<'_, Option<V>> {
+        Update(self.on_key(OpCode::MapRemove, key, option::<V>))
     }
 
     /// Removes an entry if its value has the same bytes as `expected`. Returns whether it did.
@@ -147,23 +148,23 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
         &self,
         key: &Q,
         expected: &W,
-    ) -> Read<'_, bool> {
-        self.with_value(OpCode::MapRemoveIfSame, key, expected, boolean)
+    ) -> Update<'_, bool> {
+        Update(self.with_value(OpCode::MapRemoveIfSame, key, expected, boolean))
     }
 
     /// Removes an entry.
-    pub fn delete<Q: KeyOf<K> + ?Sized>(&self, key: &Q) -> Read<'_, ()> {
-        self.on_key(OpCode::MapDelete, key, unit)
+    pub fn delete<Q: KeyOf<K> + ?Sized>(&self, key: &Q) -> Update<'_, ()> {
+        Update(self.on_key(OpCode::MapDelete, key, unit))
     }
 
     /// Gives an entry a new time-to-live from now on, rounded up to milliseconds, zero: for ever. Returns whether there is one.
-    pub fn set_ttl<Q: KeyOf<K> + ?Sized>(&self, key: &Q, ttl: Duration) -> Read<'_, bool> {
+    pub fn set_ttl<Q: KeyOf<K> + ?Sized>(&self, key: &Q, ttl: Duration) -> Update<'_, bool> {
         let ttl_ms = millis(ttl);
         let operands = keyed(self.named.invoke.partitions(), key, |body| {
             body.extend_from_slice(&ttl_ms.to_le_bytes());
             Ok(())
         });
-        Read::new(&self.named, OpCode::MapSetTtl, operands, boolean)
+        Update(Prepared::new(&self.named, OpCode::MapSetTtl, operands, boolean))
     }
 }
 

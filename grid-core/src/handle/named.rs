@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::ids::{PartitionId, StructureId};
 use crate::op::OpCode;
 use crate::partitioning::partition_of_name;
+use crate::read::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +17,15 @@ use std::time::Duration;
 #[derive(Clone, Copy)]
 pub(super) struct Agreed {
     pub(super) structure: StructureId,
-    life: u32,
+    pub(super) life: u32,
+}
+
+/// What the caller may choose for an operation.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Options {
+    /// How long to wait; none: as configured.
+    pub(super) timeout: Option<Duration>,
+    pub(super) read: Read,
 }
 
 /// What the handles of one structure share.
@@ -90,7 +99,7 @@ impl Named {
         code: OpCode,
         partition: PartitionId,
         body: Result<Vec<u8>>,
-        timeout: Option<Duration>,
+        options: Options,
         decode: Decode<T>,
     ) -> OpFuture<T> {
         let body = match body {
@@ -98,12 +107,12 @@ impl Named {
             Err(error) => return OpFuture::ready(Err(error)),
         };
         let Some(agreed) = self.id() else {
-            let operation = Operation { code, partition, body, timeout, decode };
+            let operation = Operation { code, partition, body, options, decode };
             return OpFuture::declaring(Arc::clone(self), operation);
         };
-        let future = self.start_known(agreed, code, partition, &body, timeout, decode);
+        let future = self.start_known(agreed, code, partition, &body, options, decode);
         if future.met_another_life() && self.id().is_none() {
-            let operation = Operation { code, partition, body, timeout, decode };
+            let operation = Operation { code, partition, body, options, decode };
             return OpFuture::declaring(Arc::clone(self), operation);
         }
         buffers::keep_operands(body);
@@ -117,10 +126,11 @@ impl Named {
         code: OpCode,
         partition: PartitionId,
         body: &[u8],
-        timeout: Option<Duration>,
+        options: Options,
         decode: Decode<T>,
     ) -> OpFuture<T> {
-        let call = Call { code, partition, structure, life, body, timeout };
+        let Options { timeout, read } = options;
+        let call = Call { code, partition, structure, life, body, timeout, read };
         let mut reply = buffers::answer();
         match self.invoke.start(&call, &mut reply) {
             Started::Ready(result) => {

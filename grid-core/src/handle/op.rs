@@ -2,28 +2,28 @@
 
 use super::buffers;
 use super::future::{Decode, OpFuture};
-use super::named::Named;
+use super::named::{Named, Options};
 use crate::data::{Encode, Key};
 use crate::error::{Error, Kind, Result};
 use crate::ids::PartitionId;
 use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::op::{Life, OpCode, put_life};
 use crate::partitioning::{partition_hash, partition_of};
+use crate::read::Read;
 use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An operation without options beyond its deadline. Await it to start it.
-#[must_use = "nothing happens before it is awaited"]
-pub struct Read<'h, T> {
+/// An operation with its operands.
+pub(super) struct Prepared<'h, T> {
     named: &'h Arc<Named>,
     code: OpCode,
     operands: Result<(PartitionId, Vec<u8>)>,
-    timeout: Option<Duration>,
+    options: Options,
     decode: Decode<T>,
 }
 
-impl<'h, T> Read<'h, T> {
+impl<'h, T> Prepared<'h, T> {
     #[inline(always)]
     pub(super) fn new(
         named: &'h Arc<Named>,
@@ -31,42 +31,81 @@ impl<'h, T> Read<'h, T> {
         operands: Result<(PartitionId, Vec<u8>)>,
         decode: Decode<T>,
     ) -> Self {
-        Read { named, code, operands, timeout: None, decode }
+        Prepared { named, code, operands, options: Options::default(), decode }
     }
-
-    /// How long to wait for the answer, instead of the configured time.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-}
-
-impl<T> IntoFuture for Read<'_, T> {
-    type Output = Result<T>;
-    type IntoFuture = OpFuture<T>;
 
     #[inline(always)]
-    fn into_future(self) -> OpFuture<T> {
+    fn start(self) -> OpFuture<T> {
         match self.operands {
             Ok((partition, body)) => {
-                self.named.start(self.code, partition, Ok(body), self.timeout, self.decode)
+                self.named.start(self.code, partition, Ok(body), self.options, self.decode)
             }
             Err(error) => Named::invalid(error),
         }
     }
 }
 
+/// A read. Await it to start it.
+#[must_use = "nothing happens before it is awaited"]
+pub struct Query<'h, T>(pub(super) Prepared<'h, T>);
+
+impl<T> Query<'_, T> {
+    /// What may be returned, instead of the latest value.
+    pub fn read(mut self, read: Read) -> Self {
+        self.0.options.read = read;
+        self
+    }
+
+    /// How long to wait for the answer, instead of the configured time.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.0.options.timeout = Some(timeout);
+        self
+    }
+}
+
+impl<T> IntoFuture for Query<'_, T> {
+    type Output = Result<T>;
+    type IntoFuture = OpFuture<T>;
+
+    #[inline(always)]
+    fn into_future(self) -> OpFuture<T> {
+        self.0.start()
+    }
+}
+
+/// A change without options beyond its deadline. Await it to start it.
+#[must_use = "nothing happens before it is awaited"]
+pub struct Update<'h, T>(pub(super) Prepared<'h, T>);
+
+impl<T> Update<'_, T> {
+    /// How long to wait for the answer, instead of the configured time.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.0.options.timeout = Some(timeout);
+        self
+    }
+}
+
+impl<T> IntoFuture for Update<'_, T> {
+    type Output = Result<T>;
+    type IntoFuture = OpFuture<T>;
+
+    #[inline(always)]
+    fn into_future(self) -> OpFuture<T> {
+        self.0.start()
+    }
+}
+
 /// A write of a value, which can be given a life. Await it to start it.
 #[must_use = "nothing happens before it is awaited"]
 pub struct Write<'h, T> {
-    read: Read<'h, T>,
+    prepared: Prepared<'h, T>,
     life: Life,
 }
 
 impl<'h, T> Write<'h, T> {
     #[inline(always)]
-    pub(super) fn new(read: Read<'h, T>) -> Self {
-        Write { read, life: Life::default() }
+    pub(super) fn new(prepared: Prepared<'h, T>) -> Self {
+        Write { prepared, life: Life::default() }
     }
 
     /// The entry ends this long after the write, rounded up to milliseconds; zero: never. Instead of
@@ -85,7 +124,7 @@ impl<'h, T> Write<'h, T> {
 
     /// How long to wait for the answer, instead of the configured time.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.read.timeout = Some(timeout);
+        self.prepared.options.timeout = Some(timeout);
         self
     }
 }
@@ -96,10 +135,10 @@ impl<T> IntoFuture for Write<'_, T> {
 
     #[inline(always)]
     fn into_future(mut self) -> OpFuture<T> {
-        if let Ok((_, body)) = &mut self.read.operands {
+        if let Ok((_, body)) = &mut self.prepared.operands {
             put_life(body, self.life);
         }
-        self.read.into_future()
+        self.prepared.start()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::buffers;
 use super::map::{ValueOf, boolean, count, option, unit};
 use super::named::Named;
-use super::op::{Read, encode_value};
+use super::op::{Prepared, Query, Update, encode_value};
 use crate::data::GridData;
 use crate::error::Result;
 use crate::ids::PartitionId;
@@ -35,36 +35,36 @@ impl<T: GridData> Queue<T> {
         code: OpCode,
         body: Result<Vec<u8>>,
         decode: fn(&[u8]) -> Result<A>,
-    ) -> Read<'_, A> {
+    ) -> Prepared<'_, A> {
         let partition: PartitionId = self.named.partition;
-        Read::new(&self.named, code, body.map(|body| (partition, body)), decode)
+        Prepared::new(&self.named, code, body.map(|body| (partition, body)), decode)
     }
 
     /// Adds an item at the tail. Returns false, and adds nothing, if the queue is full.
-    pub fn offer<W: ValueOf<T> + ?Sized>(&self, item: &W) -> Read<'_, bool> {
+    pub fn offer<W: ValueOf<T> + ?Sized>(&self, item: &W) -> Update<'_, bool> {
         let mut body = buffers::operands();
         let encoded = encode_value(item, &mut body);
-        self.op(OpCode::QueueOffer, encoded.map(|()| body), boolean)
+        Update(self.op(OpCode::QueueOffer, encoded.map(|()| body), boolean))
     }
 
     /// Takes the item at the head; none if the queue is empty.
-    pub fn poll(&self) -> Read<'_, Option<T>> {
-        self.op(OpCode::QueuePoll, Ok(buffers::operands()), option::<T>)
+    pub fn poll(&self) -> Update<'_, Option<T>> {
+        Update(self.op(OpCode::QueuePoll, Ok(buffers::operands()), option::<T>))
     }
 
     /// Shows the item at the head; none if the queue is empty.
-    pub fn peek(&self) -> Read<'_, Option<T>> {
-        self.op(OpCode::QueuePeek, Ok(buffers::operands()), option::<T>)
+    pub fn peek(&self) -> Query<'_, Option<T>> {
+        Query(self.op(OpCode::QueuePeek, Ok(buffers::operands()), option::<T>))
     }
 
     /// Number of items.
-    pub fn size(&self) -> Read<'_, u64> {
-        self.op(OpCode::QueueSize, Ok(buffers::operands()), count)
+    pub fn size(&self) -> Query<'_, u64> {
+        Query(self.op(OpCode::QueueSize, Ok(buffers::operands()), count))
     }
 
     /// Removes all items.
-    pub fn clear(&self) -> Read<'_, ()> {
-        self.op(OpCode::QueueClear, Ok(buffers::operands()), unit)
+    pub fn clear(&self) -> Update<'_, ()> {
+        Update(self.op(OpCode::QueueClear, Ok(buffers::operands()), unit))
     }
 }
 

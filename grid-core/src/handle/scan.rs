@@ -3,10 +3,12 @@
 
 use super::future::OpFuture;
 use super::map::Map;
+use super::named::Options;
 use crate::data::{Decode, GridData, Key};
 use crate::error::{Error, Kind, Result};
 use crate::ids::PartitionId;
 use crate::op::{OpCode, Part};
+use crate::read::Read;
 use crate::wire::bytes::Reader;
 use futures_core::Stream;
 use std::collections::VecDeque;
@@ -25,6 +27,7 @@ pub struct Scan<K, V, T> {
     from: u64,
     part: Part,
     page_entries: u32,
+    options: Options,
     decode: fn(&[u8]) -> Result<Page<T>>,
     items: VecDeque<T>,
     page: Option<OpFuture<Page<T>>>,
@@ -43,6 +46,7 @@ impl<K: Key + GridData, V: GridData> Map<K, V> {
             from: 0,
             part,
             page_entries: PAGE_ENTRIES,
+            options: Options::default(),
             decode,
             items: VecDeque::new(),
             page: None,
@@ -97,6 +101,12 @@ impl<K: Key + GridData, V: GridData, T> Scan<K, V, T> {
         self
     }
 
+    /// What the pages may show, instead of the latest values.
+    pub fn read(mut self, read: Read) -> Self {
+        self.options.read = read;
+        self
+    }
+
     /// The next item, none at the end.
     ///
     /// # Errors
@@ -123,7 +133,7 @@ impl<K: Key + GridData, V: GridData, T> Scan<K, V, T> {
         body.extend_from_slice(&self.page_entries.to_le_bytes());
         body.push(self.part as u8);
         let partition = PartitionId(self.partition);
-        self.map.named.start(OpCode::MapScan, partition, Ok(body), None, self.decode)
+        self.map.named.start(OpCode::MapScan, partition, Ok(body), self.options, self.decode)
     }
 
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {

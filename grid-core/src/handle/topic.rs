@@ -4,9 +4,9 @@ use super::buffers;
 use super::mailbox::{Mailbox, RawEvent};
 use super::map::{ValueOf, unit};
 use super::named::Named;
-use super::op::{Read, encode_value};
+use super::op::{Prepared, Update, encode_value};
 use crate::data::GridData;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::op::OpCode;
 use futures_core::Stream;
 use std::marker::PhantomData;
@@ -61,11 +61,11 @@ impl<T: GridData> Topic<T> {
     }
 
     /// Publishes an item.
-    pub fn publish<W: ValueOf<T> + ?Sized>(&self, item: &W) -> Read<'_, ()> {
+    pub fn publish<W: ValueOf<T> + ?Sized>(&self, item: &W) -> Update<'_, ()> {
         let mut body = buffers::operands();
         let encoded = encode_value(item, &mut body);
         let operands = encoded.map(|()| (self.named.partition, body));
-        Read::new(&self.named, OpCode::TopicPublish, operands, unit)
+        Update(Prepared::new(&self.named, OpCode::TopicPublish, operands, unit))
     }
 
     /// Subscribes from now on: items published after this returned are delivered.
@@ -81,13 +81,22 @@ impl<T: GridData> Topic<T> {
     /// # Errors
     /// As [`Topic::subscribe`].
     pub async fn subscribe_with(&self, items_max: usize) -> Result<Subscription<T>> {
-        let agreed = match self.named.id() {
-            Some(id) => id,
-            None => self.named.declare(None).await?,
+        let named = &self.named;
+        let mailbox = loop {
+            let agreed = match named.id() {
+                Some(agreed) => agreed,
+                None => named.declare(None).await?,
+            };
+            let (structure, life) = (agreed.structure, agreed.life);
+            let subscribed =
+                named.invoke.subscribe(structure, life, named.partition, items_max.max(1));
+            match subscribed.await {
+                // The cluster was restarted empty meanwhile: the name has another id now.
+                Err(error)
+                    if error.kind() == Kind::UnknownStructure && named.invoke.life() != life => {}
+                subscribed => break subscribed?,
+            }
         };
-        let invoke = &self.named.invoke;
-        let mailbox =
-            invoke.subscribe(agreed.structure, self.named.partition, items_max.max(1)).await?;
         Ok(Subscription { mailbox, types: PhantomData })
     }
 }

@@ -3,11 +3,15 @@
 //! them wherever the partition lives now.
 
 use super::account::Account;
-use crate::ids::{RequestId, Seq, SessionId};
+use super::copy::SessionPart;
+use crate::ids::{Index, RequestId, Seq, SessionId};
 use crate::limits::DEDUPE_BYTES_MAX;
+use crate::mutant::{self, Mutant};
 use crate::store::Ledger;
 use hashbrown::HashMap;
-use std::collections::VecDeque;
+use hashbrown::hash_map::Entry;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Names one request of a session.
@@ -37,12 +41,16 @@ pub(crate) enum Look<'a> {
 #[derive(Debug)]
 pub(crate) struct Sessions {
     by_id: HashMap<SessionId, Answers>,
+    /// The same sessions in the order of their ids.
+    order: BTreeSet<SessionId>,
+    /// Highest position in the control log at which a session ended that had answers here.
+    expired: Index,
     bytes: usize,
     account: Account,
 }
 
 /// Bytes that a session takes beside its answers.
-const SESSION_BYTES: usize = size_of::<(SessionId, Answers)>() + 1;
+const SESSION_BYTES: usize = size_of::<(SessionId, Answers)>() + 1 + 2 * size_of::<SessionId>();
 
 #[derive(Debug, Default)]
 struct Answers {
@@ -131,16 +139,40 @@ impl Answers {
     }
 }
 
+/// What is remembered of a session, for a copy.
+pub(crate) struct Remembered<'a> {
+    pub(crate) id: SessionId,
+    pub(crate) floor: RequestId,
+    pub(crate) highest: RequestId,
+    answers: &'a Answers,
+}
+
+impl<'a> Remembered<'a> {
+    /// In the order of their effects.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = (RequestId, Seq, &'a [u8])> + use<'a> {
+        self.answers.all().map(|done| (done.request, done.seq, done.answer.bytes()))
+    }
+}
+
 impl Sessions {
     pub(crate) fn new(ledger: &Arc<Ledger>) -> Self {
-        Sessions { by_id: HashMap::new(), bytes: 0, account: Account::new(ledger) }
+        Sessions {
+            by_id: HashMap::new(),
+            order: BTreeSet::new(),
+            expired: Index(0),
+            bytes: 0,
+            account: Account::new(ledger),
+        }
     }
 
     /// What is known of a request, before it is executed.
     #[inline]
     pub(crate) fn look(&self, stamp: Stamp) -> Look<'_> {
         let Some(session) = self.by_id.get(&stamp.session) else { return Look::New };
-        if stamp.request < session.floor {
+        if mutant::is(Mutant::NoDedupe) {
+            return Look::New;
+        }
+        if stamp.request < session.floor && !mutant::is(Mutant::NoFloor) {
             return Look::Forgotten;
         }
         if stamp.request <= session.highest
@@ -156,7 +188,13 @@ impl Sessions {
 
     /// Remembers that the request took effect, and forgets what the session has received.
     pub(crate) fn record(&mut self, stamp: Stamp, seq: Seq, answer: &[u8]) {
-        let session = self.by_id.entry(stamp.session).or_default();
+        let session = match self.by_id.entry(stamp.session) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                self.order.insert(stamp.session);
+                new.insert(Answers::default())
+            }
+        };
         let before = session.bytes;
         session.retire(stamp.floor);
         session.highest = session.highest.max(stamp.request);
@@ -172,8 +210,49 @@ impl Sessions {
         self.by_id.contains_key(&session)
     }
 
-    /// Forgets a session.
-    pub(crate) fn expire(&mut self, session: SessionId) {
+    /// Those of which anything is remembered, in the order of their ids.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SessionId> {
+        self.order.iter().copied()
+    }
+
+    /// Those behind this one, in the order of their ids.
+    pub(crate) fn after(&self, id: SessionId) -> impl Iterator<Item = Remembered<'_>> {
+        self.order.range((Bound::Excluded(id), Bound::Unbounded)).filter_map(|id| {
+            let answers = self.by_id.get(id)?;
+            Some(Remembered { id: *id, floor: answers.floor, highest: answers.highest, answers })
+        })
+    }
+
+    /// Remembers of a session what was copied.
+    pub(crate) fn restore(&mut self, copied: &SessionPart<'_>) {
+        let mut session =
+            Answers { floor: copied.floor, highest: copied.highest, ..Answers::default() };
+        for (request, seq, answer) in copied.answers() {
+            let done = Done { request, seq, answer: Answer::new(answer) };
+            session.bytes += done.answer.cost();
+            session.older.extend(session.newest.replace(done));
+        }
+        self.bytes += session.bytes;
+        self.order.insert(copied.id);
+        let before = self.by_id.insert(copied.id, session);
+        self.bytes -= before.map_or(0, |before| before.bytes);
+        self.account.set(self.bytes + self.by_id.len() * SESSION_BYTES);
+    }
+
+    /// Takes over what another replica knows of ended sessions.
+    pub(crate) fn set_expired(&mut self, index: Index) {
+        self.expired = index;
+    }
+
+    /// See [`super::Partition::expired_index`].
+    pub(crate) fn expired(&self) -> Index {
+        self.expired
+    }
+
+    /// Forgets a session, which ended at this position of the control log.
+    pub(crate) fn expire(&mut self, session: SessionId, index: Index) {
+        self.expired = self.expired.max(index);
+        self.order.remove(&session);
         let freed = self.by_id.remove(&session).map_or(0, |answers| answers.bytes);
         self.bytes -= freed;
         self.account.set(self.bytes + self.by_id.len() * SESSION_BYTES);
@@ -181,11 +260,12 @@ impl Sessions {
 
     /// Order-independent digest of all records, for comparing replicas.
     pub(crate) fn digest(&self) -> u64 {
-        let mut sum = 0u64;
+        let mut sum = self.expired.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         for (id, session) in &self.by_id {
             for done in session.all() {
-                let mut bytes = Vec::with_capacity(32);
-                for n in [id.0, session.floor.0, done.request.0, done.seq.0] {
+                let mut bytes = Vec::with_capacity(64);
+                let (floor, highest) = (session.floor.0, session.highest.0);
+                for n in [id.0, floor, highest, done.request.0, done.seq.0] {
                     bytes.extend_from_slice(&n.to_le_bytes());
                 }
                 bytes.extend_from_slice(done.answer.bytes());
@@ -217,8 +297,9 @@ mod tests {
         assert_eq!(sessions.look(stamp(2, 1)), Look::Forgotten);
         assert_eq!(sessions.look(stamp(3, 3)), Look::New);
         assert!(sessions.bytes > 0 && ledger.used() >= sessions.bytes as u64);
-        sessions.expire(SessionId(1));
+        sessions.expire(SessionId(1), Index(40));
         assert_eq!((sessions.bytes, ledger.used()), (0, 0));
+        assert_eq!((sessions.ids().count(), sessions.expired()), (0, Index(40)));
         assert_eq!(
             sessions.look(stamp(5, 3)),
             Look::New,

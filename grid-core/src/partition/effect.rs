@@ -4,7 +4,7 @@
 use crate::control::StructureKind;
 use crate::data::Blob;
 use crate::error::{Error, Kind, Result};
-use crate::ids::{SessionId, StructureId};
+use crate::ids::{Index, SessionId, StructureId};
 use crate::wire::bytes::{KeyRef, Reader, put_key, put_value};
 
 /// Why an entry went away.
@@ -47,8 +47,8 @@ pub enum Effect<'a> {
     QueueClear(StructureId),
     /// An item was published.
     TopicPublish(StructureId, Blob<'a>),
-    /// A session has expired: nothing of it is remembered.
-    SessionExpired(SessionId),
+    /// A session has expired, at this position of the control log: nothing of it is remembered.
+    SessionExpired(SessionId, Index),
 }
 
 impl<'a> Effect<'a> {
@@ -64,7 +64,7 @@ impl<'a> Effect<'a> {
             | Effect::QueueTake(s)
             | Effect::QueueClear(s)
             | Effect::TopicPublish(s, _) => Some(s),
-            Effect::SessionExpired(_) => None,
+            Effect::SessionExpired(..) => None,
         }
     }
 
@@ -92,7 +92,7 @@ impl<'a> Effect<'a> {
 
     /// Upper bound of the bytes that [`Effect::write`] appends.
     pub(crate) fn bytes_max(&self) -> usize {
-        const FIXED: usize = 64;
+        const FIXED: usize = 60;
         FIXED
             + match self {
                 Effect::MapSet(_, key, value, _) => key.blob.payload.len() + value.payload.len(),
@@ -103,7 +103,7 @@ impl<'a> Effect<'a> {
                 Effect::MapClear(_)
                 | Effect::QueueTake(_)
                 | Effect::QueueClear(_)
-                | Effect::SessionExpired(_) => 0,
+                | Effect::SessionExpired(..) => 0,
             }
     }
 
@@ -145,9 +145,10 @@ impl<'a> Effect<'a> {
                 head(9, s);
                 put_value(out, item);
             }
-            Effect::SessionExpired(session) => {
+            Effect::SessionExpired(session, index) => {
                 out.push(10);
                 out.extend_from_slice(&session.0.to_le_bytes());
+                out.extend_from_slice(&index.0.to_le_bytes());
             }
         }
     }
@@ -155,7 +156,7 @@ impl<'a> Effect<'a> {
     pub(crate) fn read(r: &mut Reader<'a>) -> Result<Self> {
         let code = r.u8()?;
         if code == 10 {
-            return Ok(Effect::SessionExpired(SessionId(r.u64()?)));
+            return Ok(Effect::SessionExpired(SessionId(r.u64()?), Index(r.u64()?)));
         }
         let s = StructureId(r.u32()?);
         Ok(match code {

@@ -8,10 +8,12 @@ use crate::control::MapConfig;
 use crate::data::{Blob, TypeTag};
 use crate::error::{Error, Kind, Result};
 use crate::ids::{Millis, Seq, StructureId};
+use crate::mutant::{self, Mutant};
 use crate::op::Life;
 use crate::store::{Entry, Idle, Meta, Store, hash64};
 use crate::wire::bytes::Reader;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 /// The entries of one map in one partition.
 #[derive(Debug)]
@@ -41,15 +43,41 @@ pub(super) enum Found<'a> {
 }
 
 impl MapPart {
-    pub(super) fn new(config: &MapConfig, env: &Env) -> Self {
+    /// An empty map, of which `changed` is the last change.
+    pub(super) fn new(config: &MapConfig, env: &Env, changed: Seq) -> Self {
         MapPart {
             store: Store::new(&env.pool, env.seed),
             config: config.clone(),
-            cleared: Seq(0),
-            changed: Seq(0),
+            cleared: changed,
+            changed,
             due: BTreeMap::new(),
             account: Account::new(&env.ledger),
         }
+    }
+
+    pub(super) fn emptied(&self, env: &Env) -> Self {
+        Self::new(&self.config, env, Seq(0))
+    }
+
+    /// All entries were copied, as of `seq`. Tombstones were not: of what is missing, nobody knows
+    /// since when.
+    pub(super) fn be_whole(&mut self, seq: Seq) {
+        (self.cleared, self.changed) = (seq, seq);
+        self.store.expect(0);
+    }
+
+    /// What an answer about all entries waits for.
+    #[inline]
+    pub(super) fn gate(&self) -> Seq {
+        if mutant::is(Mutant::ScanByEntries) {
+            let mut newest = 0;
+            self.store.walk(0, |_, entry| {
+                newest = newest.max(if entry.is_tombstone() { 0 } else { entry.seq() });
+                ControlFlow::Continue(())
+            });
+            return Seq(newest);
+        }
+        self.changed
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -127,6 +155,24 @@ impl MapPart {
         }
     }
 
+    /// Writes an entry.
+    #[inline]
+    pub(super) fn put(
+        &mut self,
+        hash: u64,
+        key: Blob<'_>,
+        value: Blob<'_>,
+        meta: &Meta,
+    ) -> Result<()> {
+        self.forget_due(hash, key);
+        let put = self.store.put(hash, key, value, meta);
+        if put.is_err() || meta.expires_at.is_some() || meta.idle.is_some() {
+            self.remember_due(hash, key);
+        }
+        put.map_err(|_| Error::new(Kind::OutOfMemory))?;
+        Ok(())
+    }
+
     /// Applies an effect; returns the hash of a tombstone that it left.
     #[inline]
     pub(super) fn apply(
@@ -137,23 +183,16 @@ impl MapPart {
         replicated: bool,
         effect: &Effect<'_>,
     ) -> Result<Option<u64>> {
-        let full = |_| Error::new(Kind::OutOfMemory);
         match *effect {
             Effect::MapSet(_, key, value, life) => {
                 let hash = hash64(key.blob.payload, env.seed);
-                let meta = meta(seq, life, key.affinity, time);
-                self.forget_due(hash, key.blob);
-                let put = self.store.put(hash, key.blob, value, &meta);
-                if put.is_err() || life != Lifespan::default() {
-                    self.remember_due(hash, key.blob);
-                }
-                put.map_err(full)?;
+                self.put(hash, key.blob, value, &meta(seq, life, key.affinity, time))?;
             }
             Effect::MapRemove(_, key, _) => {
                 let hash = hash64(key.blob.payload, env.seed);
                 self.forget_due(hash, key.blob);
                 self.changed = seq;
-                if replicated {
+                if replicated && !mutant::is(Mutant::NoTombstone) {
                     self.store.bury(hash, key.blob, seq.0);
                     return Ok(Some(hash));
                 }
@@ -173,7 +212,7 @@ impl MapPart {
                 self.forget_due(hash, key.blob);
                 let set = self.store.set_expiry(hash, key.blob, seq.0, expires_at, idle);
                 self.remember_due(hash, key.blob);
-                set.map_err(full)?;
+                set.map_err(|_| Error::new(Kind::OutOfMemory))?;
             }
             Effect::MapClear(_) => {
                 self.store.clear();

@@ -136,7 +136,7 @@ impl Partition {
         let lifespan = map.lifespan(life, || log.now(turn.clock));
         // Far from the budget nobody needs to know exactly what the entry takes.
         let most = key.blob.payload.len() + value.payload.len() + GROWTH_BYTES_MAX;
-        let growth = if self.env.ledger.admits(most as u64) {
+        let growth = if self.has_memory_for(most) {
             0
         } else {
             let meta = meta(Seq(0), lifespan, key.affinity, Millis(0));

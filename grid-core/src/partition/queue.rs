@@ -19,6 +19,8 @@ pub(super) struct QueuePart {
     items: VecDeque<Item>,
     items_max: u64,
     payload_bytes: usize,
+    /// Items that have left: the ordinal of the head, for copies.
+    left: u64,
     /// Number of the last change: everything that a queue answers depends on all before.
     changed: Seq,
     account: Account,
@@ -30,15 +32,46 @@ struct Item {
     payload: Box<[u8]>,
 }
 
+impl Item {
+    fn blob(&self) -> Blob<'_> {
+        Blob { tag: self.tag, payload: &self.payload }
+    }
+}
+
 impl QueuePart {
-    pub(super) fn new(config: &QueueConfig, env: &Env) -> Self {
+    /// An empty queue, of which `changed` is the last change.
+    pub(super) fn new(config: &QueueConfig, env: &Env, changed: Seq) -> Self {
         QueuePart {
             items: VecDeque::new(),
             items_max: config.items_max.unwrap_or(u64::MAX),
             payload_bytes: 0,
-            changed: Seq(0),
+            left: 0,
+            changed,
             account: Account::new(&env.ledger),
         }
+    }
+
+    pub(super) fn emptied(&self, env: &Env) -> Self {
+        Self::new(&QueueConfig { items_max: Some(self.items_max) }, env, Seq(0))
+    }
+
+    /// The items from an ordinal on, with theirs.
+    pub(super) fn items_from(&self, ordinal: u64) -> impl Iterator<Item = (u64, Blob<'_>)> {
+        let skip = usize::try_from(ordinal.saturating_sub(self.left)).unwrap_or(usize::MAX);
+        let items = self.items.range(skip.min(self.items.len())..);
+        (ordinal.max(self.left)..).zip(items.map(Item::blob))
+    }
+
+    /// Adds an item that was copied.
+    pub(super) fn restore(&mut self, item: Blob<'_>) {
+        self.payload_bytes += item.payload.len();
+        self.items.push_back(Item { tag: item.tag, payload: item.payload.into() });
+        self.account.set(self.bytes());
+    }
+
+    /// All items were copied, as of `seq`.
+    pub(super) fn be_whole(&mut self, seq: Seq) {
+        self.changed = seq;
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -62,24 +95,23 @@ impl QueuePart {
     }
 
     fn head(&self) -> Option<Blob<'_>> {
-        self.items.front().map(|item| Blob { tag: item.tag, payload: &item.payload })
+        self.items.front().map(Item::blob)
     }
 
     pub(super) fn apply(&mut self, seq: Seq, effect: &Effect<'_>) -> Result<()> {
         match *effect {
-            Effect::QueueAdd(_, item) => {
-                self.payload_bytes += item.payload.len();
-                self.items.push_back(Item { tag: item.tag, payload: item.payload.into() });
-            }
+            Effect::QueueAdd(_, item) => self.restore(item),
             Effect::QueueTake(_) => {
                 if let Some(item) = self.items.pop_front() {
                     self.payload_bytes -= item.payload.len();
+                    self.left += 1;
                 }
                 if self.items.is_empty() && self.items.capacity() > 1024 {
                     self.items.shrink_to(64);
                 }
             }
             Effect::QueueClear(_) => {
+                self.left += self.items.len() as u64;
                 self.items = VecDeque::new();
                 self.payload_bytes = 0;
             }

@@ -51,7 +51,7 @@ impl Partition {
         self.expire_due(turn.clock, s)?;
         let map = map_in(&self.containers, s)?;
         turn.reply.extend_from_slice(&(map.len() as u64).to_le_bytes());
-        Ok(map.changed)
+        Ok(map.gate())
     }
 
     pub(super) fn map_clear(&mut self, turn: &mut Turn<'_>, s: StructureId) -> Step {
@@ -99,7 +99,7 @@ impl Partition {
             fields[1..9].copy_from_slice(&next.unwrap_or(0).to_le_bytes());
             fields[9..13].copy_from_slice(&count.to_le_bytes());
         }
-        Ok(map.changed)
+        Ok(map.gate())
     }
 
     /// Prefetches what an operation on a key of this map will touch first. Two passes over a batch of

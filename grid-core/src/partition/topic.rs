@@ -40,6 +40,10 @@ impl Outbox {
     pub(super) fn push(&mut self, seq: Seq, structure: StructureId, item: Blob<'_>) {
         self.0.push_back(Published { seq, structure, tag: item.tag, payload: item.payload.into() });
     }
+
+    pub(super) fn clear(&mut self) {
+        self.0 = VecDeque::new();
+    }
 }
 
 impl Partition {
@@ -66,10 +70,7 @@ impl Partition {
                 topic.subscribers = subscribers;
                 Ok(())
             }
-            other => match not_a("topic", other.is_some_and(|c| c.is_some()), s) {
-                super::Stop::Refused(error) => Err(error),
-                super::Stop::Again => Ok(()),
-            },
+            other => Err(not_a("topic", other.is_some_and(|c| c.is_some()), s).into()),
         }
     }
 

@@ -17,6 +17,22 @@ const FULL_PERCENT: usize = 85;
 const SPARSE_PERCENT: usize = 30;
 const SHRUNK_PERCENT: usize = 60;
 
+/// Buckets of a table that is made for so many entries.
+fn count_for(entries: usize) -> usize {
+    (entries * 100).div_ceil(LANES * SHRUNK_PERCENT)
+}
+
+/// Takes the pages that these entries need, all or as many as there is memory for.
+fn reserve_all(table: &mut Table, entries: &[(u64, Ref, Place)]) -> Result<(), StoreFull> {
+    let hashes = || entries.iter().map(|(hash, ..)| *hash);
+    let (Some(first), Some(last)) = (hashes().min(), hashes().max()) else { return Ok(()) };
+    if table.page(first) == table.page(last) {
+        return table.reserve(last, entries.len());
+    }
+    // Each where it belongs: the pages in between may be missing.
+    hashes().try_for_each(|hash| table.reserve(hash, entries.len()))
+}
+
 /// Where the index keeps an entry; valid until the next change.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot {
@@ -32,11 +48,13 @@ pub(super) struct Index {
     table: Table,
     /// The table being filled, without buckets while not resizing.
     new: Table,
+    /// Entries that there will be, at least.
+    expected: usize,
 }
 
 impl Index {
     pub(super) fn new(pool: &Arc<Pool>) -> Self {
-        Self { table: Table::new(0, pool), new: Table::new(0, pool), moved: 0 }
+        Self { table: Table::new(0, pool), new: Table::new(0, pool), moved: 0, expected: 0 }
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -100,8 +118,14 @@ impl Index {
     /// Buckets of the table that one more entry makes necessary.
     fn grown_count(&self) -> Option<usize> {
         let count = self.table.count();
-        let full = (self.entries() + 1) * 100 > count * LANES * FULL_PERCENT;
-        (full && !self.is_resizing()).then(|| count + (count / 8).max(1))
+        let entries = self.expected.max(self.entries() + 1);
+        let full = entries * 100 > count * LANES * FULL_PERCENT;
+        (full && !self.is_resizing())
+            .then(|| (count + (count / 8).max(1)).max(count_for(self.expected)))
+    }
+
+    pub(super) fn expect(&mut self, entries: usize) {
+        self.expected = entries.min(u32::MAX as usize);
     }
 
     /// Bytes by which one more entry makes the index larger in the end.
@@ -123,10 +147,9 @@ impl Index {
     pub(super) fn remove(&mut self, hash: u64, slot: Slot) {
         let table = self.table_at(slot.new);
         table.remove(table.home(hash), slot.place);
-        let (count, entries) = (self.table.count(), self.entries());
+        let (count, entries) = (self.table.count(), self.expected.max(self.entries()));
         if count > 2 && !self.is_resizing() && entries * 100 < count * LANES * SPARSE_PERCENT {
-            let smaller = (entries * 100).div_ceil(LANES * SHRUNK_PERCENT).max(1);
-            self.new = Table::new(smaller, self.table.pool());
+            self.new = Table::new(count_for(entries).max(1), self.table.pool());
         }
     }
 
@@ -147,8 +170,7 @@ impl Index {
             self.table.each_in(self.moved + 2, &touch);
             scratch.clear();
             self.table.gather(self.moved, &hash_of, scratch);
-            let last = scratch.iter().map(|(hash, ..)| *hash).max().unwrap_or(0);
-            if self.new.reserve(last, scratch.len()).is_err() {
+            if reserve_all(&mut self.new, scratch).is_err() {
                 return;
             }
             for (hash, entry, place) in scratch.drain(..) {
@@ -191,6 +213,11 @@ impl Index {
         self.table.check(&hash_of, |hash| !self.is_moved(hash));
         self.new.check(&hash_of, |hash| self.is_moved(hash));
         assert!(self.moved <= self.table.count());
+    }
+
+    /// Most entries that lie beyond a bucket although they belong to it or before.
+    pub(super) fn crowd(&self) -> u32 {
+        self.table.crowd().max(self.new.crowd())
     }
 
     pub(super) fn buckets(&self) -> (usize, usize) {

@@ -46,6 +46,15 @@ impl Ledger {
         self.budget.store(bytes, Relaxed);
     }
 
+    /// Bytes of the budget that are not in use; `u64::MAX` without a budget.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        match self.budget() {
+            u64::MAX => u64::MAX,
+            budget => budget.saturating_sub(self.used()),
+        }
+    }
+
     /// Whether `bytes` more would stay within the budget.
     #[must_use]
     pub fn admits(&self, bytes: u64) -> bool {
@@ -98,8 +107,13 @@ mod tests {
         charge.add(30);
         assert_eq!((ledger.used(), charge.bytes()), (90, 90));
         assert!(ledger.admits(10) && !ledger.admits(11) && !ledger.admits(u64::MAX));
+        assert_eq!(ledger.free(), 10);
         charge.sub(50);
-        assert_eq!(ledger.used(), 40);
+        assert_eq!((ledger.used(), ledger.free()), (40, 60));
+        ledger.set_budget(30);
+        assert_eq!(ledger.free(), 0);
+        ledger.set_budget(u64::MAX);
+        assert_eq!(ledger.free(), u64::MAX);
         drop(charge);
         assert_eq!(ledger.used(), 0);
     }

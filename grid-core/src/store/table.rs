@@ -200,8 +200,13 @@ impl Table {
         None
     }
 
-    /// Makes sure that `entries` entries of hash `hash` or less can be inserted: takes the pages
-    /// that they may need.
+    /// The page where a hash belongs.
+    pub(super) fn page(&self, hash: u64) -> usize {
+        self.home(hash) >> self.page_bits
+    }
+
+    /// Makes sure that `entries` entries can be inserted which belong to the bucket of `hash` or to one
+    /// before it in the same page: takes the pages that they may need.
     pub(super) fn reserve(&mut self, hash: u64, entries: usize) -> Result<(), StoreFull> {
         if self.entries + entries > self.count() * LANES {
             return Err(StoreFull);
@@ -291,6 +296,10 @@ impl Drop for Table {
 
 #[cfg(test)]
 impl Table {
+    pub(super) fn crowd(&self) -> u32 {
+        (0..self.count()).filter_map(|at| Some(self.bucket(at)?.passed)).max().unwrap_or(0)
+    }
+
     /// Asserts that every entry can be found and every count is right.
     pub(super) fn check(&self, hash_of: impl Fn(Ref) -> u64, belongs: impl Fn(u64) -> bool) {
         let mut passed = vec![0u32; self.count()];

@@ -42,6 +42,12 @@ fn put(store: &mut Store, key: &[u8], value: &[u8], seq: u64) -> PutOutcome {
     store.put(hash, blob(key), blob(value), &Meta::new(seq)).unwrap()
 }
 
+impl PutOutcome {
+    fn is_new(self) -> bool {
+        self == PutOutcome::Inserted
+    }
+}
+
 /// The hashers of the model test: the real one, few hashes, one hash.
 const HASHERS: [fn(&[u8], u64) -> u64; 4] = [
     hash64,
@@ -381,6 +387,83 @@ fn it_grows_and_shrinks_without_losing_anything() {
         assert!(remove(&mut store, &n.to_le_bytes()));
     }
     assert_eq!((store.bytes(), pool.bytes_used()), (0, 0), "an empty store holds nothing");
+}
+
+/// Entries in the order of their hashes, as a copy of another store gets them.
+#[test]
+fn entries_in_the_order_of_hashes_are_spread_over_an_index_that_expects_them() {
+    const COPIED: u32 = MANY / 4;
+    let mut order: Vec<u32> = (0..COPIED).collect();
+    order.sort_by_key(|n| hash64(&n.to_le_bytes(), SEED));
+    let pool = pool_of(64 << 20);
+    let mut crowd = [0u32; 2];
+    for (expects, crowd) in [false, true].into_iter().zip(&mut crowd) {
+        let mut store = Store::new(&pool, SEED);
+        for (at, n) in order.iter().enumerate() {
+            match at {
+                _ if !expects => {}
+                0 => store.expect(COPIED as usize / 2), // as many as there were at first
+                100 => store.expect(COPIED as usize),
+                _ => {}
+            }
+            put(&mut store, &n.to_le_bytes(), &[7; 20], 1);
+            if at % 100 == 99 {
+                assert!(remove(&mut store, &order[at - 50].to_le_bytes()), "it does not shrink");
+            }
+            if at % 128 == 0 {
+                *crowd = store.index.crowd().max(*crowd);
+            }
+            if at == COPIED as usize / 4 {
+                store.check();
+                assert!(store.bytes() < u64::from(COPIED) * 24, "pages come when they are needed");
+            }
+        }
+        store.check();
+        store.expect(0);
+        for n in &order {
+            remove(&mut store, &n.to_le_bytes());
+        }
+        assert_eq!(store.bytes(), 0, "it shrinks as usual");
+    }
+    // Entries that a single bucket sends on, and so a search passes by.
+    assert!(crowd[1] < 40, "{crowd:?}");
+    assert!(crowd[0] > 20 * crowd[1], "{crowd:?}: without, the test would show nothing");
+}
+
+/// What is left lies in few pages then, and the first of them may begin with the last bucket of one
+/// that is not there.
+#[test]
+fn nothing_is_lost_when_entries_go_in_the_order_of_their_hashes() {
+    let pool = pool_of(64 << 20);
+    for entries in (2240..2380).step_by(if cfg!(miri) { 130 } else { 7 }) {
+        let mut order: Vec<u32> = (0..entries).collect();
+        order.sort_by_key(|n| hash64(&n.to_le_bytes(), SEED));
+        let mut store = Store::new(&pool, SEED);
+        order.iter().for_each(|n| assert!(put(&mut store, &n.to_le_bytes(), b"", 1).is_new()));
+        let lost = order.iter().filter(|n| !remove(&mut store, &n.to_le_bytes())).count();
+        assert_eq!((lost, store.bytes()), (0, 0), "of {entries}");
+    }
+}
+
+/// Then the entries of one bucket belong to buckets in many pages.
+#[test]
+fn nothing_is_lost_when_an_index_grows_by_much_at_once() {
+    let pool = pool_of(64 << 20);
+    let mut store = Store::new(&pool, SEED);
+    for n in 0..600 {
+        match n {
+            40 => store.expect(3_000),
+            300 => store.expect(200_000),
+            _ => {}
+        }
+        put(&mut store, &(n as u32).to_le_bytes(), b"", 1);
+        if n % 25 == 24 {
+            store.check();
+        }
+    }
+    assert!(!store.index.is_resizing() && store.index.buckets().0 > 20_000);
+    assert_eq!((0..600u32).filter(|n| get(&store, &n.to_le_bytes()).is_some()).count(), 600);
+    assert!(store.bytes() < 40 << 20);
 }
 
 /// A walk that goes on between writes which make the index grow, then shrink.

@@ -14,10 +14,10 @@ impl Store {
     /// A walk in steps, with any writes in between, meets every entry that was there all the time
     /// exactly once, except that going on from a hash emits all entries of that hash again: a
     /// caller that accepted some of them before `f` refused another one drops those.
-    pub fn walk(
-        &self,
+    pub fn walk<'s>(
+        &'s self,
         from: u64,
-        mut f: impl FnMut(u64, Entry<'_>) -> ControlFlow<()>,
+        mut f: impl FnMut(u64, Entry<'s>) -> ControlFlow<()>,
     ) -> Option<u64> {
         let mut found: Vec<(u64, Ref, Place)> = Vec::new();
         for (table, buckets) in self.index.ranges(from) {
@@ -41,9 +41,9 @@ impl Store {
         None
     }
 
-    /// A hash over all entries: keys, values, sequence numbers, expiry and idle times, affinities,
-    /// but not the last access, nor tombstones (replicas drop them at different times). Equal on replicas of equal content, whatever their layout. Takes
-    /// time in proportion to the content.
+    /// A hash over all entries: keys, values, sequence numbers, expiry and idle times with the last access,
+    /// affinities, but no tombstones (replicas drop them at different times). Equal on replicas of equal
+    /// content, whatever their layout. Takes time in proportion to the content.
     #[must_use]
     pub fn digest(&self) -> u64 {
         let mut digest = 0u64;
@@ -65,6 +65,7 @@ fn digest_of(entry: &Entry<'_>) -> u64 {
         entry.seq(),
         entry.expires_at().map_or(u64::MAX, |ms| ms),
         entry.idle().map_or(u64::MAX, |idle| u64::from(idle.max_ms)),
+        entry.idle().map_or(u64::MAX, |idle| idle.last_ms),
         entry.affinity().map_or(u64::MAX, u64::from),
     ];
     words.iter().fold(hash, |hash, word| hash64(&word.to_le_bytes(), hash))

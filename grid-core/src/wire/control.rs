@@ -1,10 +1,11 @@
 //! Control messages: everything on a connection that is not an operation on a partition. They are
 //! rare and encoded with postcard behind `kind:u8 call:u64`.
 
+use super::table::TableView;
 use super::{FrameKind, begin_frame, end_frame};
 use crate::control::{StructureConfig, StructureKind};
 use crate::error::{Error, Kind, Result};
-use crate::ids::{PartitionId, StructureId};
+use crate::ids::{Index, MemberId, PartitionId, StructureId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -34,10 +35,43 @@ pub enum Control {
         /// The number that was chosen.
         subscription: u64,
     },
+    /// Who owns what, if that has changed.
+    Table {
+        /// Index of the table that the client has; 0: none.
+        known: Index,
+    },
     /// What `grid status` shows.
     Status,
     /// Ends the session now, together with all it holds.
     CloseSession,
+    /// An order of an operator. Only the member that gets it acts on it, and says
+    /// [`ControlReply::Done`] when that has happened.
+    Admin(AdminCommand),
+}
+
+/// What operators order. Each gives something up that nobody else can decide about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminCommand {
+    /// Gives a lost partition an owner again.
+    ResetLost {
+        /// The partition.
+        partition: PartitionId,
+        /// Whether the owner is the member that left the in-sync replicas last, with what it has; else it
+        /// is any member, and the partition is empty.
+        from_last_removed: bool,
+    },
+    /// A structure answers again where partitions were lost.
+    AcceptLoss {
+        /// Its name.
+        name: String,
+    },
+    /// The control log goes on without its lost majority, led by the member that gets this.
+    ForceNewCluster,
+    /// A process has ended for good: nobody waits for it, and what only it had is lost.
+    RemoveMember {
+        /// It.
+        member: MemberId,
+    },
 }
 
 /// From member to client.
@@ -52,6 +86,10 @@ pub enum ControlReply {
     },
     /// To everything that has no other answer.
     Done,
+    /// To [`Control::Table`]: the member has a table with a higher index.
+    Table(TableView),
+    /// To [`Control::Table`]: the member has none.
+    Unchanged,
     /// To [`Control::Status`]: one JSON object.
     Status(String),
     /// The message was refused; nothing happened.

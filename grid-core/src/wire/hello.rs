@@ -1,8 +1,10 @@
 //! The handshake.
 
+use super::table::TableView;
 use super::{LEN_BYTES, MAGIC, PROTOCOL_VERSION};
+use crate::control::ClusterConfig;
 use crate::error::{Error, Kind, Result};
-use crate::ids::{Index, MemberId, SessionId};
+use crate::ids::{Index, MemberId, NodeId, SessionId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +14,49 @@ pub const PREFIX_BYTES: usize = 8;
 pub const HELLO_BYTES_MAX: usize = 1 << 20;
 
 /// Who opens the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerKind {
     /// A thin client.
     Client,
     /// Another member.
-    Member,
+    Member(MemberHello),
+    /// Somebody who looks after the cluster. It has no session ([`Welcome::session`] is 0), so that it is
+    /// welcome where the cluster cannot agree on one, and asks control messages only: `Status`, `Table` and
+    /// `Admin`.
+    Operator,
+}
+
+/// What a connection between members carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Plane {
+    /// Consensus, leases and everything else that must not wait behind data.
+    Control,
+    /// Replication.
+    Data,
+}
+
+/// What a member says of itself to another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberHello {
+    /// Its node.
+    pub node: NodeId,
+    /// The member that its process is, once that has been agreed.
+    pub member: Option<MemberId>,
+    /// Where others reach it.
+    pub address: String,
+    /// What the connection is for.
+    pub plane: Plane,
+    /// The cluster as it is configured there; all but the seed must be the same on both sides.
+    pub config: ClusterConfig,
+}
+
+/// What a member answers to the hello of another one that it accepts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberWelcome {
+    /// Its node.
+    pub node: NodeId,
+    /// The member that its process is, once that has been agreed.
+    pub member: Option<MemberId>,
 }
 
 /// First message of the opening side.
@@ -29,8 +68,11 @@ pub struct Hello {
     pub kind: PeerKind,
     /// Name of the sender for logs and lists.
     pub name: String,
-    /// Session to go on with, if the sender has one, and the cluster's life that it belongs to.
+    /// Session to go on with, if the sender has one, and the cluster's life that it belongs to. A member that
+    /// has not heard of the session yet refuses as `NotServing`: try again, or elsewhere.
     pub session: Option<(SessionId, u64)>,
+    /// Index of the table that the sender has of that life; 0: none.
+    pub table: Index,
 }
 
 /// Answer to a hello that is accepted.
@@ -50,6 +92,11 @@ pub struct Welcome {
     pub frame_bytes_max: u32,
     /// Control log index that the member has applied.
     pub applied: Index,
+    /// How long a primary may serve without hearing from its backups, in milliseconds: who is silent for
+    /// longer may be replaced.
+    pub lease_ms: u32,
+    /// Who owns what, if the sender's table is older or of another life.
+    pub table: Option<TableView>,
 }
 
 /// What the accepting side answers.
@@ -57,6 +104,20 @@ pub struct Welcome {
 pub enum Answer {
     /// Come in.
     Welcome(Welcome),
+    /// No, because of this.
+    Refused {
+        /// Why.
+        kind: Kind,
+        /// A sentence for people.
+        detail: String,
+    },
+}
+
+/// What the accepting side answers to another member. A refusal is encoded as in [`Answer`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberAnswer {
+    /// Come in.
+    Welcome(MemberWelcome),
     /// No, because of this.
     Refused {
         /// Why.
@@ -123,6 +184,7 @@ mod tests {
             kind: PeerKind::Client,
             name: "test".into(),
             session: Some((SessionId(7), 1)),
+            table: Index(3),
         };
         let mut bytes = Vec::new();
         encode(&hello, &mut bytes).unwrap();

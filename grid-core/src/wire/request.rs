@@ -8,14 +8,17 @@
 //! | 4 | 4 | structure |
 //! | 8 | 8 | request id in the session of the connection |
 //! | 16 | 8 | first request id that the session has no answer to |
-//! | 24 | 8 | term that the sender believes in |
+//! | 24 | 4 | bit 0: sent before; bits 1 and 2: 0 linearizable, 1 confirmed, 2 stale read; the others 0 |
+//! | 28 | 4 | of a stale read: how stale, in milliseconds; else 0 |
 //! | 32 | 8 | control log index that the sender has seen |
 //! | 40 | | operation ([`crate::op::Op`]) |
 
 use super::bytes::Reader;
 use super::{FrameKind, begin_frame, end_frame};
-use crate::error::Result;
-use crate::ids::{Index, PartitionId, RequestId, StructureId, Term};
+use crate::error::{Error, Kind, Result};
+use crate::ids::{Index, PartitionId, RequestId, StructureId};
+use crate::read::Read;
+use std::time::Duration;
 
 /// Bytes of the header after the length field.
 pub const HEADER_BYTES: usize = 40;
@@ -33,10 +36,52 @@ pub struct RequestHeader {
     pub request: RequestId,
     /// Lowest request of the session that has no answer yet.
     pub floor: RequestId,
-    /// Term that the sender believes in.
-    pub term: Term,
+    /// The request was sent before, here or to another member, and that may yet arrive.
+    pub again: bool,
+    /// What a read may return. On the wire a bound has whole milliseconds, `u32::MAX` at most.
+    pub read: Read,
     /// Control log index that the sender has seen.
     pub applied: Index,
+}
+
+const AGAIN: u64 = 1;
+const CONFIRMED: u64 = 1 << 1;
+const STALE: u64 = 2 << 1;
+
+impl RequestHeader {
+    /// The eight bytes at offset 24.
+    #[inline]
+    fn manner(&self) -> u64 {
+        let read = match self.read {
+            Read::Linearizable => 0,
+            Read::Confirmed => CONFIRMED,
+            Read::Stale(bound) => STALE | millis(bound) << 32,
+        };
+        read | u64::from(self.again)
+    }
+}
+
+#[cold]
+fn millis(bound: Duration) -> u64 {
+    u32::try_from(bound.as_millis()).unwrap_or(u32::MAX).into()
+}
+
+/// Reads [`RequestHeader::manner`].
+#[inline]
+fn read_of(manner: u64) -> Result<Read> {
+    if manner <= AGAIN {
+        return Ok(Read::Linearizable);
+    }
+    match manner & 0xffff_ffff & !AGAIN {
+        STALE => Ok(Read::Stale(Duration::from_millis(manner >> 32))),
+        CONFIRMED if manner >> 32 == 0 => Ok(Read::Confirmed),
+        _ => Err(unknown()),
+    }
+}
+
+#[cold]
+fn unknown() -> Error {
+    Error::with(Kind::Malformed, "a request of a manner that does not exist")
 }
 
 /// Appends a whole request frame.
@@ -50,7 +95,7 @@ pub fn encode(header: &RequestHeader, body: &[u8], out: &mut Vec<u8>) {
     head[4..8].copy_from_slice(&header.structure.0.to_le_bytes());
     head[8..16].copy_from_slice(&header.request.0.to_le_bytes());
     head[16..24].copy_from_slice(&header.floor.0.to_le_bytes());
-    head[24..32].copy_from_slice(&header.term.0.to_le_bytes());
+    head[24..32].copy_from_slice(&header.manner().to_le_bytes());
     head[32..40].copy_from_slice(&header.applied.0.to_le_bytes());
     out.extend_from_slice(&head);
     out.extend_from_slice(body);
@@ -60,19 +105,17 @@ pub fn encode(header: &RequestHeader, body: &[u8], out: &mut Vec<u8>) {
 /// Reads the header of a request frame (what [`super::split_frame`] returned); the rest is the operation.
 ///
 /// # Errors
-/// `Malformed` if the frame is shorter than a header.
+/// `Malformed` if the frame is shorter than a header, or has bits that mean nothing.
 #[inline]
 pub fn decode(frame: &[u8]) -> Result<(RequestHeader, &[u8])> {
     let mut r = Reader::new(frame);
     let _kind = r.u8()?;
-    let header = RequestHeader {
-        code: r.u8()?,
-        partition: PartitionId(r.u16()?),
-        structure: StructureId(r.u32()?),
-        request: RequestId(r.u64()?),
-        floor: RequestId(r.u64()?),
-        term: Term(r.u64()?),
-        applied: Index(r.u64()?),
-    };
+    let (code, partition) = (r.u8()?, PartitionId(r.u16()?));
+    let structure = StructureId(r.u32()?);
+    let (request, floor) = (RequestId(r.u64()?), RequestId(r.u64()?));
+    let manner = r.u64()?;
+    let applied = Index(r.u64()?);
+    let (again, read) = (manner & AGAIN != 0, read_of(manner)?);
+    let header = RequestHeader { code, partition, structure, request, floor, again, read, applied };
     Ok((header, r.rest()))
 }

@@ -275,7 +275,7 @@ pub(crate) fn val() -> impl Strategy<Value = Val> {
     (len, 0..4u8).prop_map(|(len, fill)| Val { len, fill })
 }
 
-fn life() -> impl Strategy<Value = Life> {
+pub(crate) fn life() -> impl Strategy<Value = Life> {
     prop_oneof![
         6 => Just(Life::default()),
         1 => (1..120u64).prop_map(|ttl| Life { ttl_ms: Some(ttl), max_idle_ms: None }),

@@ -1,15 +1,16 @@
 //! Drives a partition and its backups beside the model, and checks after every step what must hold.
 
-use super::commands::{Cmd, MAPS, Owned, SEED, Sent, TOPIC, UNLIKELY, cmd, env, partition};
+use super::cluster::Replica;
+use super::commands::{Cmd, MAPS, Owned, SEED, Sent, UNLIKELY, cmd, env, life, partition, val};
+use super::learner::Learner;
 use super::plain::{Model, Said, Turn, nothing};
 use grid_core::Kind;
-use grid_core::ids::{MemberId, Millis, RequestId, Seq, SessionId};
+use grid_core::ids::{Index, Millis, RequestId, SessionId};
 use grid_core::limits::{DEDUPE_BYTES_MAX, RING_BYTES_MAX};
 use grid_core::op::{Op, Part};
 use grid_core::partition::{Outcome, Partition, Request, Stamp};
 use grid_core::store::hash64;
 use grid_core::time::{Clock, ManualClock};
-use grid_core::wire::split_frame;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,12 +25,16 @@ pub(crate) enum Step {
         client: usize,
         cmd: Cmd,
         confirm: bool,
+        /// An earlier sending of it may come later.
+        again: bool,
     },
-    /// The same request again: a late duplicate, or what is sent after a failover.
+    /// The same request once more: a late duplicate, or what is sent after a failover.
     Retry {
         client: usize,
         which: usize,
+        again: bool,
     },
+    Barrier,
     ExpireSession(usize),
     Expire,
     Clock(u64),
@@ -51,14 +56,33 @@ pub(crate) enum Step {
     Join(u64),
     Leave(usize),
     Kill(usize),
+    /// The primary hands over to a backup, and is its backup then.
+    Transfer(usize),
+    /// Commits are held, or not any more.
+    Hold(bool),
+    /// A learner reads the ring from so many records before the last; or none does.
+    Retain(Option<u64>),
+    /// Sends the next piece of a copy, with what it needs.
+    Copy {
+        bytes_max: usize,
+    },
+    CopyDeliver {
+        twice: bool,
+    },
+    CopyRestart,
+    /// The copy becomes a backup.
+    Require,
 }
 
 pub(crate) fn alone() -> impl Strategy<Value = Step> {
     prop_oneof![
         20 => cmd().prop_map(Step::Do),
-        5 => (0..3usize, cmd(), any::<bool>())
-            .prop_map(|(client, cmd, confirm)| Step::Stamped { client, cmd, confirm }),
-        2 => (0..3usize, 0..8usize).prop_map(|(client, which)| Step::Retry { client, which }),
+        6 => (0..3usize, cmd(), any::<bool>(), proptest::bool::weighted(0.3)).prop_map(
+            |(client, cmd, confirm, again)| Step::Stamped { client, cmd, confirm, again }
+        ),
+        3 => (0..3usize, 0..8usize, any::<bool>())
+            .prop_map(|(client, which, again)| Step::Retry { client, which, again }),
+        1 => Just(Step::Barrier),
         6 => (1..30u64).prop_map(Step::Clock),
         1 => (1..500u64).prop_map(Step::ClockBack),
         1 => Just(Step::Expire),
@@ -80,16 +104,33 @@ pub(crate) fn replicated() -> impl Strategy<Value = Step> {
         4 => (0..4u64).prop_map(Step::Join),
         1 => (0..2usize).prop_map(Step::Leave),
         2 => (0..2usize).prop_map(Step::Kill),
+        2 => (0..2usize).prop_map(Step::Transfer),
+        2 => proptest::bool::weighted(0.3).prop_map(Step::Hold),
+        2 => proptest::option::weighted(0.8, 0..10u64).prop_map(Step::Retain),
     ]
 }
 
-struct Replica {
-    id: MemberId,
-    partition: Partition,
-    /// On their way: records, and what was committed when they were sent.
-    packets: Vec<(Vec<u8>, u64)>,
-    cursor: u64,
-    acked: u64,
+/// With a learner that is copied.
+pub(crate) fn copied() -> impl Strategy<Value = Step> {
+    let bytes_max = prop_oneof![
+        6 => Just(0usize),
+        6 => 50..500usize,
+        2 => 500..20_000usize,
+        1 => Just(usize::MAX)
+    ];
+    let all = (0..MAPS, val(), life()).prop_map(|(m, v, life)| {
+        Step::Do(Cmd::PutAll(m, super::plain::all_keys().map(|k| (k, v)).collect(), life))
+    });
+    prop_oneof![
+        20 => replicated(),
+        40 => alone(),
+        2 => all,
+        40 => bytes_max.prop_map(|bytes_max| Step::Copy { bytes_max }),
+        40 => proptest::bool::weighted(0.1).prop_map(|twice| Step::CopyDeliver { twice }),
+        1 => Just(Step::CopyRestart),
+        8 => Just(Step::Require),
+        1 => (0..2usize).prop_map(Step::Kill),
+    ]
 }
 
 /// A request as it was sent.
@@ -117,22 +158,29 @@ struct Scan {
 }
 
 pub(crate) struct Driver {
-    clock: ManualClock,
+    pub(super) clock: ManualClock,
     pub(crate) primary: Partition,
     pub(crate) model: Model,
-    replicas: Vec<Replica>,
-    members: u64,
+    pub(super) replicas: Vec<Replica>,
+    pub(super) learner: Option<Learner>,
+    pub(super) members: u64,
+    pub(super) term: u64,
+    pub(super) held: bool,
+    /// What the learner has.
+    pub(super) retained: Option<u64>,
     sessions: u64,
-    /// Every record since the first, as long as there were backups all the time.
-    archive: Vec<Vec<u8>>,
-    whole: bool,
-    digests: BTreeMap<u64, u64>,
-    states: BTreeMap<u64, Model>,
-    committed: u64,
+    /// Every record after `base`, while somebody needs records.
+    pub(super) archive: Vec<Vec<u8>>,
+    pub(super) base: u64,
+    pub(super) digests: BTreeMap<u64, u64>,
+    pub(super) states: BTreeMap<u64, Model>,
+    pub(super) committed: u64,
+    /// Required members need the records after this.
+    pub(super) needed: u64,
     /// The ring holds what follows this.
-    forgot: u64,
-    released: u64,
-    waiting: Vec<u64>,
+    pub(super) ring_from: u64,
+    pub(super) released: u64,
+    pub(super) waiting: Vec<u64>,
     clients: [Client; 3],
     scans: [Option<Scan>; MAPS as usize],
 }
@@ -144,14 +192,19 @@ impl Driver {
             primary: partition(env(u64::MAX, 64 << 20)),
             model: Model::new(),
             replicas: Vec::new(),
+            learner: None,
             members: 0,
+            term: 1,
+            held: false,
+            retained: None,
             sessions: 0,
             archive: Vec::new(),
-            whole: true,
+            base: 0,
             digests: BTreeMap::new(),
             states: BTreeMap::from([(0, Model::new())]),
             committed: 0,
-            forgot: 0,
+            needed: 0,
+            ring_from: 0,
             released: 0,
             waiting: Vec::new(),
             clients: Default::default(),
@@ -174,14 +227,12 @@ impl Driver {
             Step::Do(cmd @ Cmd::Clear(m)) => {
                 let there: Vec<u8> =
                     self.model.maps[usize::from(*m)].entries.keys().copied().collect();
-                self.command(cmd, None);
-                there.into_iter().for_each(|k| self.command(&Cmd::Contains(*m, k), None));
+                self.command(cmd, None, false);
+                there.into_iter().for_each(|k| self.command(&Cmd::Contains(*m, k), None, false));
             }
-            Step::Do(cmd) => self.command(cmd, None),
-            Step::Stamped { client, cmd, confirm } => {
-                if !cmd.writes() {
-                    return;
-                }
+            Step::Do(cmd) => self.command(cmd, None, true),
+            Step::Stamped { cmd: Cmd::Scan(..), .. } => {}
+            Step::Stamped { client, cmd, confirm, again } => {
                 let client = &mut self.clients[*client];
                 if *confirm {
                     client.floor = client.next;
@@ -192,9 +243,10 @@ impl Driver {
                     floor: RequestId(client.floor),
                 };
                 client.next += 1;
-                self.command(cmd, Some(stamp));
+                self.command(cmd, Some(stamp), *again);
             }
-            Step::Retry { client, which } => self.retry(*client, *which),
+            Step::Retry { client, which, again } => self.retry(*client, *which, *again),
+            Step::Barrier => self.barrier(),
             Step::ExpireSession(client) => self.expire_session(*client),
             Step::Expire => self.expire(),
             Step::Clock(ms) => self.clock.advance(*ms),
@@ -204,13 +256,20 @@ impl Driver {
                 self.deliver(*replica, *which, *twice, *cut);
             }
             Step::Ack { replica, late } => self.ack(*replica, *late),
-            Step::Join(behind) if self.replicas.len() < 2 && self.whole => self.join(*behind),
+            Step::Join(behind) if self.replicas.len() < 2 && self.is_whole() => self.join(*behind),
             Step::Leave(replica) if *replica < self.replicas.len() => {
                 self.replicas.remove(*replica);
-                self.set_backups();
+                self.lead();
             }
             Step::Kill(heir) if *heir < self.replicas.len() => self.kill(*heir),
-            Step::Join(_) | Step::Leave(_) | Step::Kill(_) => {}
+            Step::Transfer(heir) if *heir < self.replicas.len() => self.transfer(*heir),
+            Step::Join(_) | Step::Leave(_) | Step::Kill(_) | Step::Transfer(_) => {}
+            Step::Hold(held) => self.hold(*held),
+            Step::Retain(behind) => self.retain(*behind),
+            Step::Copy { bytes_max } => self.copy(*bytes_max),
+            Step::CopyDeliver { twice } => self.copy_deliver(*twice),
+            Step::CopyRestart => self.copy_restart(),
+            Step::Require => self.require(),
         }
         self.check();
     }
@@ -219,15 +278,7 @@ impl Driver {
         self.primary.time().0.max(self.clock.now().0)
     }
 
-    /// Bytes in the ring.
-    fn held(&self) -> usize {
-        match self.replicas.is_empty() {
-            true => 0,
-            false => self.archive.iter().skip(self.forgot as usize).map(Vec::len).sum(),
-        }
-    }
-
-    fn command(&mut self, cmd: &Cmd, stamp: Option<Stamp>) {
+    fn command(&mut self, cmd: &Cmd, stamp: Option<Stamp>, again: bool) {
         let from = match cmd {
             Cmd::Scan(m, ..) => self.scan_from(*m),
             _ => 0,
@@ -244,7 +295,7 @@ impl Driver {
             _ => nothing(),
         };
         let sent = cmd.send(present.as_ref(), from);
-        self.run(cmd, stamp, &sent, &expected);
+        self.run(cmd, (stamp, again), &sent, &expected);
         if let Some(stamp) = stamp {
             let client = self.clients.iter_mut().find(|c| c.id == stamp.session.0).unwrap();
             client.sent.push(Sending { stamp, cmd: cmd.clone(), sent, expected });
@@ -254,21 +305,25 @@ impl Driver {
         }
     }
 
-    fn retry(&mut self, client: usize, which: usize) {
+    fn retry(&mut self, client: usize, which: usize, again: bool) {
         let sent = &mut self.clients[client].sent;
         if sent.is_empty() {
             return;
         }
         let at = which % sent.len();
         let sending = sent.remove(at);
-        self.run(&sending.cmd, Some(sending.stamp), &sending.sent, &sending.expected);
+        self.run(&sending.cmd, (Some(sending.stamp), again), &sending.sent, &sending.expected);
         self.clients[client].sent.insert(at, sending);
     }
 
-    fn step_primary(&mut self, stamp: Option<Stamp>, sent: &Sent) -> (Outcome, Vec<u8>) {
+    fn step_primary(
+        &mut self,
+        (stamp, again): (Option<Stamp>, bool),
+        sent: &Sent,
+    ) -> (Outcome, Vec<u8>) {
         let op = Op::decode(sent.code as u8, &sent.body).unwrap();
         let hash = op.key().map_or(0, |key| hash64(key.blob.payload, SEED));
-        let request = Request { structure: sent.structure, op, stamp, hash };
+        let request = Request { structure: sent.structure, op, stamp, hash, again };
         let mut reply = b"before".to_vec();
         loop {
             let outcome = self.primary.step(&self.clock, &request, &mut reply);
@@ -298,17 +353,25 @@ impl Driver {
         (bytes > DEDUPE_BYTES_MAX).then_some(Err(Kind::Overloaded))
     }
 
-    fn run(&mut self, cmd: &Cmd, stamp: Option<Stamp>, sent: &Sent, expected: &Owned) {
-        if self.held() > RING_BYTES_MAX - (300 << 10) && (!cmd.writes() || cmd.key().is_none()) {
+    fn run(
+        &mut self,
+        cmd: &Cmd,
+        (stamp, again): (Option<Stamp>, bool),
+        sent: &Sent,
+        expected: &Owned,
+    ) {
+        if self.ring_bytes() > RING_BYTES_MAX - (300 << 10)
+            && (!cmd.writes() || cmd.key().is_none())
+        {
             self.catch_up(); // The model does not say which of several records found room.
         }
-        let (now, last, held) = (self.now(), self.primary.last(), self.held());
+        let (now, last, held) = (self.now(), self.primary.last(), self.ring_bytes());
         let before = self.primary.time().0;
         let known = self.known(stamp);
-        let (outcome, answer) = self.step_primary(stamp, sent);
+        let (outcome, answer) = self.step_primary((stamp, again), sent);
         let time = self.primary.time().0;
         // Alone, what does not depend on time does not ask for it.
-        let silent = self.primary.last() == last || self.replicas.is_empty();
+        let silent = self.primary.last() == last || !self.is_kept();
         assert!(time == now || silent && time == before, "a record at {time}, not {now}");
         if let Some(known) = known {
             assert_eq!(self.primary.last(), last, "a second effect");
@@ -323,7 +386,7 @@ impl Driver {
             return;
         }
         let (mut next, mut trail) = (self.model.clone(), Vec::new());
-        let mut turn = Turn { now, stamp, touches: true, trail: &mut trail };
+        let mut turn = Turn { now, stamp, again, touches: true, trail: &mut trail };
         let said = next.run(&mut turn, cmd, expected);
         let bytes_min = if next.seq > last.0 { sent.payload + 60 } else { 0 };
         match (said, outcome) {
@@ -367,12 +430,12 @@ impl Driver {
         }
         let (m, k) = cmd.key().expect("nothing but the end of an entry is logged");
         let mut trail = Vec::new();
-        let mut turn = Turn { now, stamp: None, touches: false, trail: &mut trail };
+        let mut turn = Turn { now, stamp: None, again: false, touches: false, trail: &mut trail };
         self.model.run(&mut turn, &Cmd::Contains(m, k), &nothing());
         self.trail(trail);
     }
 
-    fn trail(&mut self, trail: Vec<Model>) {
+    pub(super) fn trail(&mut self, trail: Vec<Model>) {
         self.states.extend(trail.into_iter().map(|state| (state.seq, state)));
         assert_eq!(self.primary.last().0, self.model.seq, "records logged");
         let (mut scans, maps) = (std::mem::take(&mut self.scans), &self.model.maps);
@@ -440,12 +503,32 @@ impl Driver {
         self.scans[usize::from(m)] = Some(scan);
     }
 
+    fn barrier(&mut self) {
+        let (now, last, held) = (self.now(), self.primary.last(), self.ring_bytes());
+        let barrier = self.primary.barrier(&self.clock);
+        if self.replicas.is_empty() && !self.held {
+            assert_eq!(barrier, Ok(last));
+            return self.answered(last.0);
+        }
+        let Ok(barrier) = barrier else {
+            assert_eq!(barrier.unwrap_err().kind(), Kind::Overloaded);
+            assert!(held + RECORD_BYTES > RING_BYTES_MAX);
+            return;
+        };
+        let mut trail = Vec::new();
+        let mut turn = Turn { now, stamp: None, again: false, touches: true, trail: &mut trail };
+        self.model.barrier(&mut turn);
+        assert_eq!((barrier.0, self.primary.time().0), (self.model.seq, now));
+        self.trail(trail);
+        self.answered(barrier.0);
+    }
+
     fn expire(&mut self) {
         self.catch_up();
         let now = self.now();
         while self.primary.expire(&self.clock) {}
         let mut trail = Vec::new();
-        let mut turn = Turn { now, stamp: None, touches: true, trail: &mut trail };
+        let mut turn = Turn { now, stamp: None, again: false, touches: true, trail: &mut trail };
         (0..MAPS).for_each(|m| self.model.expire(&mut turn, m));
         self.trail(trail);
     }
@@ -453,173 +536,26 @@ impl Driver {
     fn expire_session(&mut self, client: usize) {
         self.catch_up();
         let (now, id) = (self.now(), self.clients[client].id);
-        self.primary.expire_session(&self.clock, SessionId(id)).unwrap();
+        // Positions in the control log need not come in order.
+        let index = id * 10 % 37;
+        self.primary.expire_session(&self.clock, SessionId(id), Index(index)).unwrap();
         let mut trail = Vec::new();
-        let mut turn = Turn { now, stamp: None, touches: true, trail: &mut trail };
-        self.model.expire_session(&mut turn, id);
+        let mut turn = Turn { now, stamp: None, again: false, touches: true, trail: &mut trail };
+        self.model.expire_session(&mut turn, id, index);
         self.trail(trail);
         self.new_session(client);
     }
 
-    fn set_backups(&mut self) {
-        let backups: Vec<_> = self.replicas.iter().map(|r| (r.id, Seq(r.acked))).collect();
-        self.primary.set_backups(&backups);
-        self.advance();
-    }
-
-    /// What must be committed and forgotten by now.
-    fn advance(&mut self) {
-        let last = self.primary.last().0;
-        let acked = self.replicas.iter().map(|r| r.acked).min().unwrap_or(last);
-        self.committed = self.committed.max(acked);
-        self.forgot = self.forgot.max(acked);
-    }
-
-    fn send(&mut self, replica: usize, bytes_max: usize) {
-        let committed = self.primary.committed().0;
-        let Some(replica) = self.replicas.get_mut(replica) else { return };
-        let records = self.primary.records_after(Seq(replica.cursor), bytes_max);
-        let (bytes, last) = records.unwrap_or_else(|| {
-            panic!(
-                "no records after {} (acknowledged {}) of {}",
-                replica.cursor,
-                replica.acked,
-                self.primary.last()
-            )
-        });
-        replica.packets.push((bytes.to_vec(), committed));
-        replica.cursor = last.0;
-        if replica.packets.len() > 3 {
-            replica.packets.remove(0); // lost on the way
-            replica.cursor = replica.acked;
-        }
-    }
-
-    fn deliver(&mut self, replica: usize, which: usize, twice: bool, cut: Option<usize>) {
-        let Some(to) = self.replicas.get_mut(replica) else { return };
-        if to.packets.is_empty() {
-            to.cursor = to.partition.last().0;
-            return;
-        }
-        let at = which % to.packets.len();
-        let (mut bytes, committed) = match twice {
-            true => to.packets[at].clone(),
-            false => to.packets.remove(at),
-        };
-        bytes.truncate(cut.unwrap_or(usize::MAX));
-        let mut expected = Ok(to.partition.last().0);
-        let mut rest = &bytes[..];
-        while let (Ok(last), false) = (expected, rest.is_empty()) {
-            let Ok(Some((frame, used))) = split_frame(rest, usize::MAX) else {
-                expected = Err((last, Kind::Malformed));
-                break;
-            };
-            rest = &rest[used..];
-            let seq = u64::from_le_bytes(frame[8..16].try_into().unwrap());
-            expected = match seq {
-                seq if seq > last + 1 => Err((last, Kind::Lost)),
-                seq => Ok(last.max(seq)),
-            };
-        }
-        let result = to.partition.replicate(&bytes, Seq(committed));
-        let last = match (expected, result) {
-            (Ok(expected), Ok(got)) if expected == got.0 => got.0,
-            (Err((last, kind)), Err(error)) if kind == error.kind() => last,
-            (expected, got) => panic!("{expected:?} but {got:?}"),
-        };
-        assert_eq!(to.partition.last().0, last);
-        assert!(to.partition.committed().0 <= self.committed);
-        if let Some(digest) = self.digests.get(&last) {
-            assert_eq!(to.partition.digest(), *digest, "replicas differ at {last}");
-        }
-        if expected.is_err() {
-            (to.cursor, to.packets) = (to.acked, Vec::new());
-        }
-    }
-
-    fn ack(&mut self, replica: usize, late: u64) {
-        let Some(from) = self.replicas.get_mut(replica) else { return };
-        let seq = from.partition.last().0.saturating_sub(late);
-        from.acked = from.acked.max(seq);
-        from.cursor = from.cursor.max(from.acked);
-        let before = self.primary.committed();
-        let advanced = self.primary.acknowledge(from.id, Seq(seq));
-        assert_eq!(advanced, self.primary.committed() > before);
-        assert!(!self.primary.acknowledge(MemberId(999), Seq(seq + 1)), "nobody we know");
-        assert!(!self.primary.acknowledge(self.replicas[replica].id, Seq(u64::MAX)));
-        self.advance();
-    }
-
-    /// Everything delivered and acknowledged.
-    pub(crate) fn catch_up(&mut self) {
-        for at in 0..self.replicas.len() {
-            let replica = &mut self.replicas[at];
-            (replica.cursor, replica.packets) = (replica.partition.last().0, Vec::new());
-            self.send(at, usize::MAX);
-            self.deliver(at, 0, false, None);
-            self.ack(at, 0);
-        }
-        self.check();
-    }
-
-    /// A new backup that has everything but the last records, as far as the ring holds them.
-    fn join(&mut self, behind: u64) {
-        self.members += 1;
-        let mut partition = partition(env(u64::MAX, 64 << 20));
-        partition.set_subscribers(TOPIC, 0).unwrap();
-        let last = self.primary.last().0;
-        let has = match self.replicas.is_empty() {
-            true => last,
-            false => last.saturating_sub(behind).max(self.forgot),
-        };
-        let bytes = self.archive[..has as usize].concat();
-        assert_eq!(partition.replicate(&bytes, Seq(0)), Ok(Seq(has)));
-        let id = MemberId(self.members);
-        self.replicas.push(Replica { id, partition, packets: Vec::new(), cursor: has, acked: has });
-        self.set_backups();
-    }
-
-    /// The primary is gone; a backup takes over, after it has got from the other what it lacks.
-    fn kill(&mut self, heir: usize) {
-        for replica in &self.replicas {
-            let has = replica.partition.last().0;
-            assert!(has >= self.released, "{} was released, a backup has {has}", self.released);
-        }
-        let mut heir = self.replicas.remove(heir);
-        for other in &mut self.replicas {
-            let had = heir.partition.last();
-            if other.partition.last() > had {
-                let records = other.partition.records_after(had, usize::MAX);
-                let (bytes, last) = records.expect("a backup keeps what may not be committed");
-                assert_eq!(heir.partition.replicate(bytes, Seq(0)), Ok(last));
-            }
-            other.packets.clear();
-            other.acked = other.partition.last().0;
-            other.cursor = other.acked;
-        }
-        self.primary = heir.partition;
-        let last = self.primary.last().0;
-        let known = self.primary.committed().0;
-        assert!(known <= self.committed, "a backup takes for committed what was not");
-        (self.committed, self.forgot) = (known, known);
-        self.set_backups();
-        self.primary.set_subscribers(TOPIC, 1).unwrap();
-        self.model = self.states[&last].clone();
-        self.model.published.clear();
-        self.archive.truncate(last as usize);
-        self.digests.split_off(&(last + 1));
-        self.states.split_off(&(last + 1));
-        self.waiting.clear();
-        self.trail(Vec::new());
-    }
-
-    fn check(&mut self) {
+    pub(super) fn check(&mut self) {
         self.release();
         let last = self.primary.last();
         self.pull();
         self.advance();
+        self.check_ring();
         assert_eq!(self.primary.committed().0, self.committed);
         self.release();
+        assert!(self.primary.sessions().map(|id| id.0).eq(self.model.sessions.keys().copied()));
+        assert_eq!(self.primary.expired_index().0, self.model.expired);
         let digest = self.primary.digest();
         assert_eq!(*self.digests.entry(last.0).or_insert(digest), digest, "state without a record");
         for m in 0..MAPS {
@@ -633,31 +569,6 @@ impl Driver {
         }
         let next = self.model.published.front();
         assert!(next.is_none_or(|(seq, _)| *seq > self.committed), "not delivered: {next:?}");
-    }
-
-    /// Takes new records into the archive: dense, and none lost from the ring too early or kept too long.
-    fn pull(&mut self) {
-        let last = self.primary.last().0;
-        if self.replicas.is_empty() {
-            self.whole &= self.archive.len() as u64 == last;
-            return;
-        }
-        let have = self.archive.len() as u64;
-        let (mut bytes, to) =
-            self.primary.records_after(Seq(have), usize::MAX).expect("new records");
-        assert_eq!(to.0, last);
-        while let Some((frame, used)) = split_frame(bytes, usize::MAX).unwrap() {
-            let seq = u64::from_le_bytes(frame[8..16].try_into().unwrap());
-            self.archive.push(bytes[..used].to_vec());
-            assert_eq!(seq, self.archive.len() as u64, "numbers are dense");
-            bytes = &bytes[used..];
-        }
-        let kept = self.primary.records_after(Seq(self.forgot), 0).expect("not acknowledged yet");
-        assert_eq!(kept.1.0, last.min(self.forgot + 1));
-        let gone =
-            self.forgot.checked_sub(1).and_then(|gone| self.primary.records_after(Seq(gone), 0));
-        assert_eq!(gone, None, "acknowledged records are kept");
-        assert_eq!(self.primary.records_after(Seq(u64::MAX), 1), None);
     }
 
     /// Asks for every key once more.

@@ -52,6 +52,7 @@ pub(crate) struct Model {
     pub(crate) maps: Vec<MapModel>,
     pub(crate) queues: Vec<(VecDeque<Owned>, u64)>,
     pub(crate) sessions: BTreeMap<u64, SessionModel>,
+    pub(crate) expired: u64,
     /// Published and not delivered: position, item.
     pub(crate) published: VecDeque<(u64, Owned)>,
 }
@@ -69,7 +70,9 @@ pub(crate) enum Said {
 /// A command under way: the time it sees, its identity, and the states that it leads to.
 pub(crate) struct Turn<'t> {
     pub(crate) now: u64,
+    /// Identity of the request, until its own write.
     pub(crate) stamp: Option<Stamp>,
+    pub(crate) again: bool,
     /// Whether accesses are logged (else the ring has no room for them).
     pub(crate) touches: bool,
     pub(crate) trail: &'t mut Vec<Model>,
@@ -102,7 +105,7 @@ impl Model {
 
     /// The command's own write, with which its answer is remembered.
     fn own(&mut self, turn: &mut Turn<'_>, answer: &[u8], change: impl FnOnce(&mut Self, u64)) {
-        let stamp = turn.stamp;
+        let stamp = turn.stamp.take();
         self.log(turn, |model, seq| {
             change(model, seq);
             if let Some(stamp) = stamp {
@@ -116,10 +119,11 @@ impl Model {
     }
 
     /// Logged only where something is remembered of the session.
-    pub(crate) fn expire_session(&mut self, turn: &mut Turn<'_>, session: u64) {
+    pub(crate) fn expire_session(&mut self, turn: &mut Turn<'_>, session: u64, index: u64) {
         if self.sessions.contains_key(&session) {
             self.log(turn, |model, _| {
                 model.sessions.remove(&session);
+                model.expired = model.expired.max(index);
             });
         }
     }
@@ -206,8 +210,25 @@ impl Model {
         Said::Answer(answer, self.key_seq(m, k))
     }
 
-    /// Carries a command out. `expected` is what it compares with.
+    /// Logged without effect; there is nothing to remember.
+    pub(crate) fn barrier(&mut self, turn: &mut Turn<'_>) {
+        self.log(turn, |_, _| {});
+    }
+
+    /// Carries a command out. `expected` is what it compares with. What is sent again is remembered even
+    /// if it did nothing.
     pub(crate) fn run(&mut self, turn: &mut Turn<'_>, cmd: &Cmd, expected: &Owned) -> Said {
+        let said = self.run_once(turn, cmd, expected);
+        match said {
+            Said::Answer(answer, _) if turn.again && turn.stamp.is_some() && cmd.writes() => {
+                self.own(turn, &answer, |_, _| {});
+                Said::Answer(answer, self.seq)
+            }
+            said => said,
+        }
+    }
+
+    fn run_once(&mut self, turn: &mut Turn<'_>, cmd: &Cmd, expected: &Owned) -> Said {
         match *cmd {
             Cmd::Get(m, k) => {
                 let (entry, needs) = self.read(turn, m, k);

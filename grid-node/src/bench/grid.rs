@@ -1,10 +1,11 @@
 //! The grid's own protocol, spoken by hand: handshake, declaration of the map, frames.
 
 use super::generator::{Answer, Connect, Protocol, Request};
+use grid_core::Read;
 use grid_core::control::StructureKind;
 use grid_core::data::{Blob, TypeTag};
 use grid_core::error::{Error, Kind, Result};
-use grid_core::ids::{Index, RequestId, StructureId, Term};
+use grid_core::ids::{Index, RequestId, StructureId};
 use grid_core::limits::FRAME_BYTES_MAX;
 use grid_core::op::{self, Life, Op};
 use grid_core::partition::value_of;
@@ -42,6 +43,7 @@ impl Connect for Target {
             kind: PeerKind::Client,
             name: format!("bench-{}", std::process::id()),
             session: None,
+            table: Index(u64::MAX),
         };
         let mut bytes = Vec::new();
         hello::encode(&hello, &mut bytes)?;
@@ -122,7 +124,8 @@ impl Protocol for Grid {
             structure: self.structure,
             request: RequestId(request.id),
             floor: RequestId(request.floor),
-            term: Term(0),
+            again: false,
+            read: Read::Linearizable,
             applied: self.applied,
         };
         request::encode(&header, &self.body, out);

@@ -10,7 +10,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Run a member until SIGTERM or SIGINT
 ///
 /// Settings: the compiled-in default, then the file, then GRID_ variables, then these flags; what is set
-/// later wins. A second signal stops at once.
+/// later wins. With --join it first waits until the others are there, or it is told to stop. When it serves,
+/// it prints one line that says where. A second signal stops at once.
 #[derive(Debug, Args)]
 pub(super) struct Start {
     /// A file with settings, as config/grid.toml
@@ -19,16 +20,19 @@ pub(super) struct Start {
     /// Where to listen for clients and members [default: 127.0.0.1:5701]
     #[arg(long, value_name = "HOST:PORT")]
     bind: Option<String>,
-    /// Members of the cluster to join (not there yet)
+    /// Members of the cluster to join, or to form with; this one may be among them
     #[arg(long, value_name = "HOST:PORT,...")]
     join: Option<String>,
+    /// Where others reach this member, if not where it listens
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
     /// Where to answer HTTP, or "off" [default: 127.0.0.1:8701]
     #[arg(long, value_name = "HOST:PORT")]
     http: Option<String>,
     /// Name of the cluster [default: dev]
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
-    /// Where to keep files (nothing is kept yet)
+    /// Where to keep the node's identity and the control log; data stays in memory
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<String>,
 }
@@ -37,11 +41,6 @@ impl Start {
     pub(super) fn run(self) -> Result {
         let config = self.layers().build()?;
         logging::start(config.log())?;
-        if config.data_dir().is_some() {
-            tracing::warn!(
-                "data-dir is set, but nothing is kept in files yet: data is in memory only"
-            );
-        }
         // Two threads: a shutdown may block, and the second signal must still be heard.
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         runtime
@@ -61,6 +60,7 @@ impl Start {
         let flags = [
             ("--bind", "bind", &self.bind),
             ("--join", "join", &self.join),
+            ("--advertise", "advertise", &self.advertise),
             ("--http", "http", &self.http),
             ("--cluster", "cluster.name", &self.cluster),
             ("--data-dir", "data-dir", &self.data_dir),
@@ -77,14 +77,24 @@ impl Start {
 async fn serve(config: Config) -> Result {
     let mut signals = Signals::listen()?;
     let cluster = config.cluster().name.clone();
-    let member = Member::builder().config(config).start().await?;
+    let start = Member::builder().config(config).start();
+    // It may wait for other members for as long as they take.
+    let member = tokio::select! {
+        member = start => member?,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopped before it had come to a cluster");
+            return Ok(());
+        }
+    };
     let http = member.http_address().map_or("off".to_owned(), |http| format!("http://{http}"));
     let (version, id, address) = (env!("CARGO_PKG_VERSION"), member.id(), member.address());
     say(format_args!(
         "grid {version}: member {id} of cluster '{cluster}' serves {address}, http {http}"
     ))?;
-    let first = signals.next().await;
-    tracing::info!(signal = first, "shutting down");
+    tokio::select! {
+        first = signals.next() => tracing::info!(signal = first, "shutting down"),
+        why = member.failed() => return Err(Failure::new(why)),
+    }
     tokio::spawn(async move {
         let second = signals.next().await;
         tracing::warn!(signal = second, "stopping at once");

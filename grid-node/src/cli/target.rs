@@ -2,7 +2,7 @@
 
 use super::Result;
 use clap::Args;
-use grid_client::Client;
+use grid_client::{Builder, Client};
 use grid_node::config::Address;
 
 /// Where a command goes, and how it answers.
@@ -22,7 +22,12 @@ pub(super) struct Target {
 impl Target {
     /// Connects as a client.
     pub(super) async fn connect(&self) -> Result<Client> {
+        Ok(self.builder().connect().await?)
+    }
+
+    /// A client that is not connected yet.
+    pub(super) fn builder(&self) -> Builder {
         let builder = Client::builder().address(self.addr.to_string()).cluster(&self.cluster);
-        Ok(builder.name("grid-cli").connect().await?)
+        builder.name("grid-cli")
     }
 }

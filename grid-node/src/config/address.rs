@@ -3,7 +3,7 @@
 use grid_core::{Error, Kind};
 use std::fmt;
 use std::io::ErrorKind;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, TcpListener, ToSocketAddrs};
 use std::str::FromStr;
 
 /// A host name or IP address with a port; the name is looked up when it is used.
@@ -33,6 +33,27 @@ impl Address {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether it stands for all addresses of a machine, as `0.0.0.0` and `[::]` do. Names are not looked up.
+    #[must_use]
+    pub fn is_unspecified(&self) -> bool {
+        self.ip().is_some_and(|ip| ip.is_unspecified())
+    }
+
+    /// Whether only processes of the same machine get there. Of names, only `localhost` is known to be so.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.ip().map_or(self.host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
+    }
+
+    /// Whether one can connect there, as far as that shows.
+    pub(super) fn leads_somewhere(&self) -> bool {
+        self.port != 0 && !self.is_unspecified()
+    }
+
+    fn ip(&self) -> Option<IpAddr> {
+        self.host.parse().ok().map(|ip: IpAddr| ip.to_canonical())
     }
 
     /// Listens there. Looks up the name, so this may block.
@@ -131,6 +152,21 @@ mod tests {
             "ä:1",
         ] {
             assert!(bad.parse::<Address>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn where_an_address_leads_is_known_without_a_look_up() {
+        let address = |text: &str| text.parse::<Address>().unwrap();
+        for text in ["0.0.0.0:1", "[::]:1", "[::ffff:0.0.0.0]:1"] {
+            assert!(address(text).is_unspecified() && !address(text).is_loopback(), "{text}");
+        }
+        for text in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "LocalHost:1"]
+        {
+            assert!(address(text).is_loopback() && !address(text).is_unspecified(), "{text}");
+        }
+        for text in ["10.0.0.1:1", "grid-1:1", "[2001:db8::1]:1"] {
+            assert!(!address(text).is_loopback() && !address(text).is_unspecified(), "{text}");
         }
     }
 

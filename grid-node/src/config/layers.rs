@@ -25,7 +25,7 @@ const PREFIX: &str = "GRID_";
 /// assert_eq!(config.cluster().name, "shop");
 /// # Ok::<(), grid_node::config::ConfigError>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Layers {
     config: Config,

@@ -1,5 +1,6 @@
 //! The table of settings: a row says the key, what is possible, and where it goes.
 
+use super::address::Address;
 use super::memory::Budget;
 use super::value::{Value, Wanted};
 use super::{Config, Level, LogFormat};
@@ -18,6 +19,10 @@ pub(super) struct Setting {
 
 /// Most cores that a member uses.
 const CORES_MAX: u64 = 1024;
+/// Most members on a list of those to join.
+const JOIN_MAX: usize = 100;
+/// Most backups of a partition, of either sort.
+const BACKUPS_MAX: u64 = 6;
 /// Most of anything that is counted per member or connection.
 const COUNT_MAX: u64 = 1_000_000;
 /// The smallest frame limit: the longest key has room, and a page of a value.
@@ -27,15 +32,35 @@ const FRAME_BYTES_MIN: u64 = 2 * KEY_BYTES_MAX as u64;
 pub(super) const SETTINGS: &[Setting] = &[
     Setting { key: "bind", apply: |c, v| put(&mut c.bind, v.address()) },
     Setting { key: "http", apply: |c, v| put(&mut c.http, unless(v, "off", Value::address)) },
+    Setting { key: "advertise", apply: |c, v| put(&mut c.advertise, unless(v, "", reachable)) },
     Setting { key: "name", apply: |c, v| put(&mut c.name, unless(v, "", name)) },
     Setting { key: "cores", apply: |c, v| put(&mut c.cores, v.whole(0..=CORES_MAX).map(small)) },
-    Setting { key: "join", apply: |_, v| alone(v) },
+    Setting { key: "join", apply: |c, v| put(&mut c.join, join(v)) },
     Setting { key: "data-dir", apply: |c, v| put(&mut c.data_dir, unless(v, "", path)) },
     Setting { key: "cluster.name", apply: |c, v| put(&mut c.cluster.name, name(v)) },
     Setting {
         key: "cluster.partitions",
         apply: |c, v| {
             put(&mut c.cluster.partitions, v.whole(1..=PARTITION_COUNT_MAX.into()).map(small))
+        },
+    },
+    Setting {
+        key: "cluster.sync-backups",
+        apply: |c, v| put(&mut c.cluster.sync_backups, v.whole(0..=BACKUPS_MAX).map(tiny)),
+    },
+    Setting {
+        key: "cluster.async-backups",
+        apply: |c, v| put(&mut c.cluster.async_backups, v.whole(0..=BACKUPS_MAX).map(tiny)),
+    },
+    Setting {
+        key: "cluster.min-in-sync",
+        apply: |c, v| put(&mut c.cluster.min_in_sync, v.whole(1..=BACKUPS_MAX + 1).map(tiny)),
+    },
+    Setting {
+        key: "cluster.lease",
+        apply: |c, v| {
+            let range = Duration::from_millis(200)..=Duration::from_secs(5);
+            put(&mut c.cluster.lease, v.duration(range))
         },
     },
     Setting { key: "memory.budget", apply: |c, v| put(&mut c.memory.budget, Budget::read(v)) },
@@ -99,12 +124,23 @@ fn unless<T>(
     read(value).map(Some).map_err(|wanted| format!("{wanted}, or {none:?}"))
 }
 
-/// Refuses members to join, until there is a way to join them.
-fn alone(value: &Value) -> Result<(), Wanted> {
-    if value.addresses()?.is_empty() {
-        return Ok(());
+/// An address that means something to others.
+fn reachable(value: &Value) -> Result<Address, Wanted> {
+    let address = value.address().ok();
+    address
+        .filter(Address::leads_somewhere)
+        .ok_or_else(|| "HOST:PORT of this machine as others know it, the port not 0".to_owned())
+}
+
+fn join(value: &Value) -> Result<Vec<Address>, Wanted> {
+    let list = value.addresses()?;
+    if list.len() > JOIN_MAX {
+        return Err(format!("at most {JOIN_MAX} addresses"));
     }
-    Err("an empty list; a member runs alone, clusters of several are not there yet".to_owned())
+    match list.iter().find(|address| !address.leads_somewhere()) {
+        Some(bad) => Err(format!("a list of HOST:PORT that lead to members, unlike {bad}")),
+        None => Ok(list),
+    }
 }
 
 fn name(value: &Value) -> Result<String, Wanted> {
@@ -120,6 +156,11 @@ fn path(value: &Value) -> Result<PathBuf, Wanted> {
 /// For numbers whose range has been checked to fit.
 fn small(n: u64) -> u16 {
     u16::try_from(n).unwrap_or(u16::MAX)
+}
+
+/// For numbers whose range has been checked to fit.
+fn tiny(n: u64) -> u8 {
+    u8::try_from(n).unwrap_or(u8::MAX)
 }
 
 /// For numbers whose range has been checked; on small machines the largest that there is.

@@ -11,6 +11,7 @@ use grid_core::op::{Op, OpCode};
 use grid_core::partition::{Request, Stamp};
 use grid_core::partitioning::partition_of;
 use grid_core::store::hash64;
+use grid_core::time::Nanos;
 use grid_core::wire::request::{self, RequestHeader};
 use grid_core::wire::{FrameKind, end_frame, reply, split_frame};
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub(super) struct Ran {
 /// What the other side did wrong; the connection is to be ended.
 pub(super) fn run(connection: &mut Connection, bytes: &[u8], out: &mut Vec<u8>) -> Result<Ran> {
     let shared = Arc::clone(&connection.shared);
+    // After the last byte of the batch has come: what a lease says now held at some time of every request.
+    let now = shared.now();
     let (mut used, mut full) = (0, false);
     let (mut reads, mut writes) = (0, 0);
     while !full {
@@ -89,12 +92,12 @@ pub(super) fn run(connection: &mut Connection, bytes: &[u8], out: &mut Vec<u8>) 
         for Decoded { request, end } in batch.iter().flatten() {
             match request {
                 Ok(ready) => {
-                    let write = execute(connection, &shared, ready, out);
+                    let write = execute(connection, &shared, now, ready, out);
                     (reads, writes) = (reads + u64::from(!write), writes + u64::from(write));
                 }
                 Err((request, error)) => {
                     shared.counters.refuse(error.kind());
-                    let at = reply::begin(*request, shared.control.index(), out);
+                    let at = reply::begin(*request, shared.agreed.index(), out);
                     reply::fail(error, at, out);
                 }
             }
@@ -143,7 +146,7 @@ fn decode<'a>(
 ) -> Result<std::result::Result<Ready<'a>, (RequestId, Error)>> {
     let (header, body) = request::decode(frame)?;
     let op = Op::decode(header.code, body).and_then(|op| {
-        check_partition(&op, header.partition, shared.settings.partitions)?;
+        check_partition(&op, header.partition, shared.cluster.partitions)?;
         Ok(op)
     });
     Ok(match op {
@@ -175,7 +178,13 @@ fn check_partition(op: &Op<'_>, partition: PartitionId, partitions: u16) -> Resu
 
 /// Executes a request and appends its reply, unless that has to wait. Returns whether it writes.
 #[inline]
-fn execute(connection: &Connection, shared: &Shared, ready: &Ready<'_>, out: &mut Vec<u8>) -> bool {
+fn execute(
+    connection: &Connection,
+    shared: &Shared,
+    now: Nanos,
+    ready: &Ready<'_>,
+    out: &mut Vec<u8>,
+) -> bool {
     let header = &ready.header;
     let writes = OpCode::from_code(header.code).is_some_and(OpCode::writes);
     let session = &connection.session;
@@ -184,8 +193,14 @@ fn execute(connection: &Connection, shared: &Shared, ready: &Ready<'_>, out: &mu
         request: header.request,
         floor: header.floor,
     });
-    let at = reply::begin(header.request, shared.control.index(), out);
-    let request = Request { structure: header.structure, op: ready.op, stamp, hash: ready.hash };
+    let at = reply::begin(header.request, shared.agreed.index(), out);
+    let request = Request {
+        structure: header.structure,
+        op: ready.op,
+        stamp,
+        hash: ready.hash,
+        again: header.again,
+    };
     let seal = |out: &mut Vec<u8>, at: usize, waits: bool| {
         end_frame(out, at);
         waits.then(|| {
@@ -195,10 +210,17 @@ fn execute(connection: &Connection, shared: &Shared, ready: &Ready<'_>, out: &mu
     };
     let cell: Result<&Cell> = shared.check_open().and_then(|()| shared.cell(header.partition));
     let submitted = match cell {
-        Ok(cell) => cell.submit(shared, &request, || session.is_valid(), Reply { out, at, seal }),
+        Ok(cell) => {
+            let reply = Reply { out, at, writes, seal };
+            cell.submit(shared, now, (&request, header.read), || session.is_valid(), reply)
+        }
         Err(error) => Submitted::Refused(error),
     };
-    if let Submitted::Refused(error) = submitted {
+    if let Submitted::Refused(mut error) = submitted {
+        if error.kind() == Kind::UnknownStructure && header.applied > shared.agreed.index() {
+            let text = "this member has not heard of the structure yet";
+            error = Error::with(Kind::NotServing, text);
+        }
         shared.counters.refuse(error.kind());
         reply::fail(&error, at, out);
     }

@@ -2,7 +2,6 @@
 //! call. Buffers belong to the core's thread; a connection that is idle holds none.
 
 use super::batch::{self, Ran};
-use super::handshake::{self, Peer};
 use crate::outbox::Outbox;
 use crate::sessions::Pass;
 use crate::shared::Shared;
@@ -54,43 +53,45 @@ pub(super) struct Connection {
     written: usize,
 }
 
-/// Serves a connection until it ends.
-pub(crate) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
+/// Serves the connection of a client until it ends. `rest` is what came behind the hello.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    session: Pass,
+    name: &str,
+    stream: TcpStream,
+    rest: Vec<u8>,
+) {
     let from = stream.peer_addr().map_or_else(|_| String::from("?"), |address| address.to_string());
-    match handshake::welcome(&shared, &mut stream).await {
-        Ok(peer) => {
-            tracing::debug!(%from, name = %peer.name, session = %peer.session.id(), "client connected");
-            let mut connection = Connection::new(Arc::clone(&shared), peer, stream);
-            if let Err(error) = poll_fn(|cx| connection.poll(cx)).await {
-                shared.counters.offenders.add(1);
-                tracing::warn!(%from, %error, "client disconnected for its fault");
-            }
-        }
-        Err(error) => {
-            shared.counters.offenders.add(1);
-            tracing::warn!(%from, %error, "connection refused");
-        }
+    tracing::debug!(%from, %name, session = %session.id(), "client connected");
+    let mut connection = Connection::new(Arc::clone(&shared), session, stream, rest);
+    if let Err(error) = poll_fn(|cx| connection.poll(cx)).await {
+        shared.counters.offenders.add(1);
+        tracing::warn!(%from, %error, "client disconnected for its fault");
     }
-    shared.counters.connections.add(-1);
 }
 
 impl Connection {
-    fn new(shared: Arc<Shared>, peer: Peer, stream: TcpStream) -> Self {
+    fn new(shared: Arc<Shared>, session: Pass, stream: TcpStream, rest: Vec<u8>) -> Self {
         let outbox = Arc::new(Outbox::new(shared.settings.subscriber_bytes_max));
         let number = shared.register(&outbox);
         Connection {
             number,
-            session: peer.session,
+            session,
             outbox,
             subscribed: Vec::new(),
             stream,
             // What came with the hello has not been looked at.
-            backlog: !peer.rest.is_empty(),
-            rest: peer.rest,
+            backlog: !rest.is_empty(),
+            rest,
             pending: Vec::new(),
             written: 0,
             shared,
         }
+    }
+
+    /// Where the other side has reached this member.
+    pub(super) fn reached(&self) -> Option<std::net::SocketAddr> {
+        self.stream.local_addr().ok()
     }
 
     /// Ready when the connection has ended; an error if that is the other side's fault.

@@ -3,94 +3,97 @@
 use crate::sessions::Pass;
 use crate::shared::Shared;
 use grid_core::error::{Error, Kind, Result};
-use grid_core::wire::hello::{self, Answer, Hello, PeerKind, Welcome};
+use grid_core::wire::hello::{self, Hello};
+use serde::Serialize;
+use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A peer that may go on.
-pub(super) struct Peer {
-    pub(super) session: Pass,
-    pub(super) name: String,
+/// A connection that has said who it is.
+pub(super) struct Stranger {
+    pub(super) stream: TcpStream,
+    pub(super) hello: Hello,
     /// Bytes that came behind the hello.
     pub(super) rest: Vec<u8>,
 }
 
-/// Reads the hello and answers it, within the configured time.
+#[allow(clippy::needless_pass_by_value)] // for `map_err`
+fn io(error: std::io::Error) -> Error {
+    Error::with(Kind::Io, error.to_string())
+}
+
+/// Reads the hello. Who does not speak the protocol is told so, if that can help.
 ///
 /// # Errors
-/// Why the peer was refused; it has been told if it speaks the protocol.
-pub(super) async fn welcome(shared: &Shared, stream: &mut TcpStream) -> Result<Peer> {
-    let timeout = shared.settings.handshake_timeout;
-    match tokio::time::timeout(timeout, exchange(shared, stream)).await {
-        Ok(result) => result,
-        Err(_) => Err(Error::with(Kind::Timeout, format!("no hello within {timeout:?}"))),
-    }
-}
-
-async fn exchange(shared: &Shared, stream: &mut TcpStream) -> Result<Peer> {
+/// Why it could not be read.
+pub(super) async fn read(mut stream: TcpStream) -> Result<Stranger> {
     let mut bytes = Vec::new();
-    let result = loop {
+    loop {
         match hello::decode::<Hello>(&bytes) {
             Ok(Some((hello, used))) => {
-                break admit(shared, &hello).map(|session| Peer {
-                    session,
-                    name: hello.name,
-                    rest: bytes.split_off(used),
-                });
+                let rest = bytes.split_off(used);
+                return Ok(Stranger { stream, hello, rest });
             }
             Ok(None) => {}
-            Err(error) => break Err(error),
+            Err(error) => {
+                let detail = error.detail().unwrap_or_default().to_owned();
+                let mut out = Vec::new();
+                hello::encode(&hello::Answer::Refused { kind: error.kind(), detail }, &mut out)?;
+                stream.write_all(&out).await.map_err(io)?;
+                return Err(error);
+            }
         }
         let mut chunk = [0; 512];
-        match stream.read(&mut chunk).await {
-            Ok(0) => return Err(Error::with(Kind::Disconnected, "it left before its hello")),
-            Ok(n) => bytes.extend_from_slice(chunk.get(..n).unwrap_or_default()),
-            Err(error) => return Err(Error::with(Kind::Io, error.to_string())),
+        match stream.read(&mut chunk).await.map_err(io)? {
+            0 => return Err(Error::with(Kind::Disconnected, "it left before its hello")),
+            n => bytes.extend_from_slice(chunk.get(..n).unwrap_or_default()),
         }
-    };
-    let answer = match &result {
-        Ok(peer) => Answer::Welcome(Welcome {
-            cluster_life: shared.life,
-            member: shared.member,
-            session: peer.session.id(),
-            session_timeout_ms: millis(shared.settings.session_timeout),
-            partitions: shared.settings.partitions,
-            frame_bytes_max: u32::try_from(shared.settings.frame_bytes_max).unwrap_or(u32::MAX),
-            applied: shared.control.index(),
-        }),
-        Err(error) => Answer::Refused {
-            kind: error.kind(),
-            detail: error.detail().unwrap_or_default().to_owned(),
-        },
-    };
-    let mut out = Vec::new();
-    hello::encode(&answer, &mut out)?;
-    let sent = stream.write_all(&out).await;
-    if result.is_ok() {
-        sent.map_err(|error| Error::with(Kind::Io, error.to_string()))?;
-    }
-    result
-}
-
-fn admit(shared: &Shared, hello: &Hello) -> Result<Pass> {
-    let own = &shared.settings.cluster;
-    if hello.cluster != *own {
-        let text = format!("this is cluster '{own}', the caller asked for '{}'", hello.cluster);
-        return Err(Error::with(Kind::WrongCluster, text));
-    }
-    if hello.kind == PeerKind::Member {
-        return Err(Error::with(Kind::Invalid, "this member does not take other members in"));
-    }
-    match hello.session {
-        // A session of an earlier life of the data is worth nothing: its client gets a new one.
-        Some((session, life)) if life == shared.life => {
-            let expired = || Error::with(Kind::SessionExpired, "it was silent for too long");
-            shared.sessions.resume(session).ok_or_else(expired)
-        }
-        _ => Ok(shared.sessions.open(shared.control.open_session()?)),
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+impl Stranger {
+    /// Answers the hello.
+    pub(super) async fn answer(&mut self, answer: &impl Serialize) -> Result<()> {
+        let mut out = Vec::new();
+        hello::encode(answer, &mut out)?;
+        self.stream.write_all(&out).await.map_err(io)
+    }
+
+    /// Where the other side has reached this member.
+    pub(super) fn reached(&self) -> Option<SocketAddr> {
+        self.stream.local_addr().ok()
+    }
+
+    /// For another thread.
+    pub(super) fn into_std(self) -> Result<(std::net::TcpStream, Vec<u8>)> {
+        Ok((self.stream.into_std().map_err(io)?, self.rest))
+    }
+}
+
+/// Lets a client in, with the session that it has or a new one.
+///
+/// # Errors
+/// `NotServing` if this member has not heard of the session yet, `SessionExpired`, and what opening a
+/// session can meet.
+pub(super) async fn admit(shared: &Shared, hello: &Hello) -> Result<Pass> {
+    let life = shared.life();
+    if let Some((session, of)) = hello.session
+        && of == life
+    {
+        let (known, applied) =
+            shared.agreed.read(|state| (state.has_session(session), state.index()));
+        if known {
+            return Ok(shared.sessions.enter(session));
+        }
+        if session.0 > applied.0 {
+            let text = "this member has not heard of the session yet";
+            return Err(Error::with(Kind::NotServing, text));
+        }
+        return Err(Error::with(Kind::SessionExpired, "it was silent for too long"));
+    }
+    // A session of an earlier life of the data is worth nothing: its client gets a new one.
+    let within = shared.settings.operation_timeout;
+    let id = shared.agreed.open_session(within).await?;
+    shared.agreed.wait_for(grid_core::Index(id.0), within).await?;
+    Ok(shared.sessions.enter(id))
 }

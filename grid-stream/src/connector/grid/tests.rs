@@ -53,7 +53,7 @@ impl Local {
     fn call(&self, call: &Call<'_>, reply: &mut Vec<u8>) -> Result<()> {
         let op = Op::decode(call.code as u8, call.body)?;
         let hash = op.key().map_or(0, |key| hash64(key.blob.payload, 1));
-        let request = Request { structure: call.structure, op, stamp: None, hash };
+        let request = Request { structure: call.structure, op, stamp: None, hash, again: false };
         let mut partition = self.cells[usize::from(call.partition.0)].lock();
         loop {
             match partition.step(&self.clock, &request, reply) {
@@ -120,6 +120,7 @@ impl Invoke for Local {
     fn subscribe(
         &self,
         _: StructureId,
+        _: u32,
         _: PartitionId,
         _: usize,
     ) -> BoxFuture<Result<Arc<Mailbox>>> {

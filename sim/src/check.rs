@@ -1,0 +1,236 @@
+//! What an observer who sees everything checks after each step. Numbers are those of the invariants in
+//! `ARCHITECTURE.md`.
+
+use crate::world::World;
+use grid_core::ids::{MemberId, PartitionId, RequestId, Seq, SessionId, Term};
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
+
+/// A point of a partition's history: the term of its last record, and a digest of everything.
+type Point = (Term, u64);
+
+#[derive(Debug, Default)]
+struct History {
+    /// States that exist, by the term and number of their last record.
+    states: HashMap<(Term, Seq), u64>,
+    /// States that were committed.
+    committed: BTreeMap<Seq, Point>,
+    /// The last operation that was committed.
+    last: Seq,
+    /// And by the primary of each term.
+    by_term: BTreeMap<Term, Seq>,
+    /// Points that a process has passed and does not know to be committed.
+    passed: HashMap<MemberId, BTreeMap<Seq, Point>>,
+    /// The copy that each process was given last: what it had before is void.
+    copies: HashMap<MemberId, (Term, u64)>,
+    /// The state of each process that was looked at last.
+    looked: HashMap<MemberId, (Term, Seq)>,
+    /// What the process is known to have committed.
+    known: HashMap<MemberId, Seq>,
+    /// Which request a record stands for.
+    requests: HashMap<(Term, Seq), (SessionId, RequestId)>,
+    /// Requests that have taken effect for good.
+    effects: HashMap<(SessionId, RequestId), Seq>,
+    /// Who served which term.
+    served: HashMap<Term, MemberId>,
+    /// The term in which the data began: what was before is gone.
+    began: Term,
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct Checks {
+    partitions: Vec<History>,
+    /// Members of the last in-sync set that was large enough: one of them has to stay alive.
+    pub(crate) promise: Vec<Vec<MemberId>>,
+}
+
+impl Checks {
+    pub(crate) fn new(partitions: u16) -> Self {
+        let count = usize::from(partitions);
+        Checks {
+            partitions: (0..count).map(|_| History::default()).collect(),
+            promise: vec![Vec::new(); count],
+        }
+    }
+}
+
+impl World {
+    /// A member has executed something: notes which requests its new records stand for.
+    pub(crate) fn note_records(&mut self, id: MemberId, at: PartitionId, before: Seq) {
+        let Some(member) = self.members.get(&id) else { return };
+        let partition = member.cells[usize::from(at.0)].replica.partition();
+        let Some((mut records, _)) = partition.records_after(before, usize::MAX) else { return };
+        let history = &mut self.checks.partitions[usize::from(at.0)];
+        while let Ok(Some((record, used))) = grid_core::wire::split_frame(records, usize::MAX) {
+            records = &records[used..];
+            let field = |n: usize| {
+                let bytes = record.get(8 * n..8 * n + 8).and_then(|bytes| bytes.try_into().ok());
+                bytes.map_or(0, u64::from_le_bytes)
+            };
+            let (term, seq) = (Term(field(0)), Seq(field(1)));
+            let request = (SessionId(field(3)), RequestId(field(4)));
+            let effects = field(6) & u64::from(u32::MAX);
+            if request.0 != SessionId(0) && effects > 0 {
+                history.requests.insert((term, seq), request);
+            }
+        }
+    }
+
+    /// Something has happened to a cell.
+    pub(crate) fn check_cell(&mut self, id: MemberId, at: PartitionId) {
+        let Some(member) = self.members.get(&id) else { return };
+        let replica = &member.cells[usize::from(at.0)].replica;
+        let partition = replica.partition();
+        let history = &mut self.checks.partitions[usize::from(at.0)];
+        if history.copies.insert(id, replica.copy()) != Some(replica.copy()) {
+            history.passed.remove(&id);
+            history.known.remove(&id);
+            history.looked.remove(&id);
+        }
+        if partition.is_copying() {
+            return;
+        }
+        let (term, last, committed) =
+            (partition.last_record_term(), partition.last(), partition.committed());
+        let passed = history.passed.entry(id).or_default();
+        if last > Seq(0) && history.looked.insert(id, (term, last)) != Some((term, last)) {
+            let digest = partition.digest();
+            // 8, 25: the same term and number mean the same bytes, wherever.
+            let first = *history.states.entry((term, last)).or_insert(digest);
+            if first != digest {
+                let what = format!(
+                    "divergence: member {id} differs at {last} of term {term} in partition {at}"
+                );
+                return self.broken(what);
+            }
+            passed.insert(last, (term, digest));
+        }
+        let serving = replica.is_serving();
+        if serving {
+            // 1: one member serves a term.
+            let before = history.served.insert(replica.synced(), id);
+            if let Some(server) = before.filter(|server| *server != id) {
+                let what = format!("members {server} and {id} serve one term of partition {at}");
+                return self.broken(what);
+            }
+            // 10: who begins to serve has everything that was committed in earlier terms.
+            let earlier = history.by_term.range(..replica.synced()).map(|(_, seq)| *seq).max();
+            if before.is_none() && earlier.is_some_and(|earlier| last < earlier) {
+                let what = format!("member {id} serves partition {at} with {last} of {earlier:?}");
+                return self.broken(what);
+            }
+        }
+        let known = history.known.entry(id).or_default();
+        if !serving || committed <= *known {
+            return;
+        }
+        *known = committed;
+        // 6: what is committed was written by as many processes as was promised, which may have gone since.
+        let holders = history.looked.values().filter(|(_, last)| *last >= committed).count();
+        if holders < usize::from(self.plan.config.min_in_sync) {
+            let what = format!(
+                "member {id} commits {committed} of partition {at} with {holders} replicas"
+            );
+            return self.broken(what);
+        }
+        let by_term = history.by_term.entry(replica.synced()).or_default();
+        *by_term = committed.max(*by_term);
+        let mut rest = passed.split_off(&committed.next());
+        std::mem::swap(passed, &mut rest);
+        for (seq, point) in rest {
+            let truth = *history.committed.entry(seq).or_insert(point);
+            if truth != point {
+                let what =
+                    format!("histories: member {id} commits another {seq} in partition {at}");
+                return self.broken(what);
+            }
+            // 19: a request takes effect once.
+            if let Some(request) = history.requests.get(&(point.0, seq)) {
+                let first = *history.effects.entry(*request).or_insert(seq);
+                if first != seq {
+                    let what = format!(
+                        "double effect: request {request:?} is {first} and {seq} of partition {at}"
+                    );
+                    return self.broken(what);
+                }
+            }
+        }
+        if committed > history.last {
+            history.last = committed;
+            self.check_loss(at);
+        }
+    }
+
+    /// 7: every living member of the in-sync set has everything that was committed.
+    fn check_loss(&mut self, at: PartitionId) {
+        let Some(record) = self.head.record(at) else { return };
+        let history = &self.checks.partitions[usize::from(at.0)];
+        for id in &record.isr {
+            let Some(member) = self.members.get(id) else { continue };
+            let partition = member.cells[usize::from(at.0)].replica.partition();
+            if partition.last() < history.last || partition.is_copying() {
+                let what = format!(
+                    "loss: in-sync member {id} of partition {at} has {} of {} operations",
+                    partition.last(),
+                    history.last
+                );
+                return self.broken(what);
+            }
+        }
+    }
+
+    /// The table says something new.
+    pub(crate) fn record_changed(&mut self, at: PartitionId) {
+        let Some(record) = self.head.record(at).cloned() else { return };
+        if record.lost {
+            if self.plan.faults {
+                self.broken(format!("lost: partition {at} though a replica should live"));
+            }
+            return;
+        }
+        let history = &mut self.checks.partitions[usize::from(at.0)];
+        if record.empty && record.term != history.began {
+            *history = History { began: record.term, ..History::default() };
+        }
+        if record.isr.len() >= usize::from(self.plan.config.min_in_sync) {
+            self.checks.promise[usize::from(at.0)].clone_from(&record.isr);
+        }
+        self.check_loss(at);
+    }
+
+    /// 14: while somebody may answer alone, nobody serves a later term.
+    pub(crate) fn check_serving(&mut self) {
+        let now = self.now;
+        let mut broken = None;
+        for partition in 0..usize::from(self.plan.config.partitions) {
+            let (mut newest, mut alone) = (None, None);
+            for member in self.members.values() {
+                let replica = &member.cells[partition].replica;
+                if replica.serves() {
+                    let serving = (replica.synced(), member.id);
+                    newest = newest.max(Some(serving));
+                    if replica.serves_alone(member.local(now)) && alone.is_none_or(|a| serving < a)
+                    {
+                        alone = Some(serving);
+                    }
+                }
+            }
+            if alone.is_some() && alone < newest {
+                broken = Some(format!(
+                    "two serve: {alone:?} answers alone, {newest:?} serves partition {partition}"
+                ));
+            }
+        }
+        if let Some(what) = broken {
+            self.broken(what);
+        }
+    }
+
+    /// Whether somebody lives, other than `without`, who has everything that was promised to be kept.
+    pub(crate) fn kept(&self, partition: usize, without: MemberId) -> bool {
+        let Some(record) = self.head.table().get(partition) else { return true };
+        let lives = |id: &MemberId| *id != without && self.members.contains_key(id);
+        record.isr.iter().any(lives)
+    }
+}

@@ -1,0 +1,66 @@
+//! Every break of the protocol is found by a seed, or by a scenario: otherwise a rule is not tested. After a
+//! change of the simulator or the protocol, `grid-sim --mutants` names the seeds anew.
+
+use grid_core::mutant::{self, Mutant};
+use grid_sim::run::run;
+
+const KILLS: &[(Mutant, u64)] = &[
+    (Mutant::NoLease, 0),
+    (Mutant::LeaseFromReply, 6),
+    (Mutant::LeaseSkipsAdded, 0),
+    (Mutant::GrantIgnoresDemotion, 0),
+    (Mutant::GrantByCells, 2),
+    (Mutant::BeaconByTable, 5),
+    (Mutant::NoHeirWait, 11),
+    (Mutant::LateRecord, 116),
+    (Mutant::ShrinkEarly, 1),
+    (Mutant::ExpandLate, 0),
+    (Mutant::TransferResumes, 28),
+    (Mutant::NoCollect, 3),
+    (Mutant::MinIgnored, 1),
+    (Mutant::AckByOne, 0),
+    (Mutant::NoTermFence, 315),
+    (Mutant::NoCopy, 2),
+    (Mutant::AddEarly, 203),
+    (Mutant::CopyUnfiltered, 452),
+    (Mutant::AckOfOtherCopy, 12),
+    (Mutant::AppendOfOtherCopy, 534),
+    (Mutant::AnswerOfOtherAttempt, 498),
+    (Mutant::CopyMixed, 0),
+    (Mutant::CopyForgetsSessions, 0),
+    (Mutant::NoReadGate, 9),
+    (Mutant::NoTombstone, 53),
+    (Mutant::NoDedupe, 0),
+    (Mutant::NoFloor, 3),
+    (Mutant::RetryForgotten, 3),
+    (Mutant::ExpiredFirstAttempt, 21),
+    (Mutant::SameId, 1),
+    (Mutant::StartRepeated, 0),
+];
+
+/// Found in `scenarios.rs`; by chance hardly ever.
+const BY_SCENARIO: &[Mutant] =
+    &[Mutant::WaitForgotten, Mutant::ScanByEntries, Mutant::ExpiryUnseen];
+
+#[test]
+fn every_break_is_found() {
+    std::thread::scope(|scope| {
+        for (mutant, seed) in KILLS {
+            scope.spawn(move || {
+                mutant::set(Some(*mutant));
+                let report = run(*seed, false);
+                assert!(report.violation.is_some(), "{mutant:?} is not found by seed {seed}");
+                mutant::set(None);
+                assert_eq!(run(*seed, false).violation, None, "seed {seed} without it");
+            });
+        }
+    });
+}
+
+#[test]
+fn no_break_is_left_out() {
+    for mutant in mutant::ALL {
+        let found = KILLS.iter().any(|(known, _)| known == mutant) || BY_SCENARIO.contains(mutant);
+        assert_eq!(found, mutant.is_unsafe(), "{mutant:?}");
+    }
+}
