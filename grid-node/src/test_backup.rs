@@ -32,6 +32,8 @@ pub struct TestBackup {
     replicas: OnceLock<Vec<Mutex<Replica>>>,
     state: Mutex<State>,
     held: Condvar,
+    /// Held while it works, so that a change of its mind counts from the next message on.
+    round: Mutex<()>,
     stop: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -63,6 +65,7 @@ impl TestBackup {
 
     /// Changes what happens to acknowledgements from now on; those held stay so.
     pub fn set(&self, acks: Acks) {
+        let _round = self.round.lock();
         self.state.lock().acks = acks;
     }
 
@@ -168,6 +171,7 @@ impl TestBackup {
         while !self.stop.load(Ordering::Acquire) {
             let Some((shared, member)) = self.primary() else { return };
             told.resize(shared.cells().len(), Seq(0));
+            let round = self.round.lock();
             if self.state.lock().acks != Acks::Dead {
                 let now = shared.now();
                 let lease_ms = shared.cluster.lease_ms;
@@ -179,6 +183,7 @@ impl TestBackup {
                     }
                 }
             }
+            drop(round);
             std::thread::sleep(ROUND);
         }
     }
