@@ -73,6 +73,7 @@ async fn with_a_dead_backup_writes_may_have_been_applied_and_reads_were_not() {
 async fn a_backup_that_is_far_behind_stops_writes_before_they_are_applied() {
     let (member, backup) = member_with_backup(Acks::Held).await;
     let map = member.map::<u64, Vec<u8>>("m");
+    assert_eq!(map.size().await.unwrap(), 0, "the name is known from now on");
     let value = vec![7u8; 1 << 20];
     let mut waiting = Vec::new();
     let refused = loop {

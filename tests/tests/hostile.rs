@@ -43,6 +43,7 @@ async fn all_values_of_many_keys_come_however_large_they_are() {
 async fn reads_that_wait_for_a_backup_are_refused_before_they_fill_the_memory() {
     let (member, backup) = member_with_backup(Acks::Held).await;
     let map = member.map::<u64, Vec<u8>>("m");
+    assert_eq!(map.size().await.unwrap(), 0, "the name is known from now on");
     let write = map.set(&1, &vec![7; 1 << 20]).into_future();
     let mut waiting = Vec::new();
     let refused = loop {
