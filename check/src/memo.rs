@@ -54,8 +54,7 @@ impl<S: Eq + Hash> Memo<S> {
         let covers = |&index: &u32| {
             let index = index as usize;
             let known = self.key_words(index);
-            known.len() == words.len()
-                && known[used..] == words[used..]
+            known[used..] == words[used..]
                 && known[..used].iter().zip(words).all(|(known, now)| known & !now == 0)
                 && self.ends[index].state == *state
         };

@@ -3,6 +3,7 @@
 
 mod agreement;
 mod brute;
+mod cases;
 mod executions;
 mod shrinking;
 

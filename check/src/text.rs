@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The first line may be missing: the model is then the reader's, in its initial state. Empty lines
-//! and what follows a `#` are skipped. Lines may be in any order; writing each operation when it
-//! ends is enough.
+//! and what follows a `#` are skipped. Lines may be in any order: operations can be written as they
+//! end. One that is not written never was: those that get no answer must be, too.
 //!
 //! | model | state | operations and answers |
 //! |---|---|---|

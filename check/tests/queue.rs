@@ -77,7 +77,7 @@ fn an_element_that_is_lost_before_a_drain() {
 
 #[test]
 fn an_unanswered_poll_may_have_the_element() {
-    for poll in ["3 15 ? poll", "3 0 ? poll", "3 25 ? poll"] {
+    for poll in ["3 15 ? poll", "3 0 ? poll", "3 25 ? poll", "3 30 ? poll"] {
         let lines = format!("1 0 10 offer 1 -> true\n2 20 30 poll -> -\n{poll}");
         linearizable::<Queue>(&lines);
         assert_eq!(audited(&lines), []);
@@ -161,6 +161,18 @@ fn a_queue_that_was_empty_while_items_took_turns() {
         2 70 80 poll -> 2";
     violation::<Queue>(lines, &["1 offer 1", "1 offer 2", "4 poll", "2 poll", "2 poll"]);
     assert_eq!(audited(lines), [("not empty", vec![2])]);
+}
+
+#[test]
+fn a_queue_that_was_empty_between_two_items() {
+    // At 30, when the poll of 1 begins and the offer of 2 ends.
+    let lines = "1 0 10 offer 1 -> true
+        1 20 30 offer 2 -> true
+        4 15 40 poll -> -
+        2 30 50 poll -> 1
+        2 60 70 poll -> 2";
+    linearizable::<Queue>(lines);
+    assert_eq!(audited(lines), []);
 }
 
 #[test]

@@ -271,3 +271,20 @@ proptest! {
         prop_assert_eq!(copy.to.digest(), rig.primary.digest());
     }
 }
+
+#[test]
+fn the_index_of_a_copy_shrinks_like_any_other() {
+    let primary = partition(env(u64::MAX, 256 << 20));
+    let mut rig = Rig { primary, clock: ManualClock::at(Millis(1000)), request: 1 };
+    rig.step(&Step::Fill { m: 0, from: 0, count: 20_000, len: 0, ttl: 0 });
+    let mut copy = Copy::new();
+    while !copy.whole() {
+        copy.next(&mut rig.primary, 10_000);
+    }
+    for from in (0..19_900).step_by(100) {
+        rig.step(&Step::Drain { m: 0, from, count: 100 });
+        copy.next(&mut rig.primary, 0);
+    }
+    let (there, here) = (rig.primary.bytes(), copy.to.bytes());
+    assert!(here < there + (32 << 10), "{here} bytes, {there} there");
+}

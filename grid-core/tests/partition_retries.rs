@@ -10,7 +10,7 @@ mod rig;
 
 use commands::{Cmd, Val};
 use grid_core::Kind;
-use grid_core::ids::{Seq, Term};
+use grid_core::ids::{Index, Seq, SessionId, Term};
 use grid_core::op::{Life, Part};
 use rig::{B1, Rig, SMALL, feed};
 
@@ -159,4 +159,28 @@ fn a_record_without_effect_reaches_the_backups() {
     backup.set(0, 0, 8).unwrap();
     let late = backup.send(&Cmd::Delete(0, 0), Rig::stamp(1), false).unwrap();
     assert_eq!((late.0, backup.gate(&Cmd::Get(0, 0))), (Seq(2), Seq(3)), "not deleted");
+}
+
+#[test]
+fn the_end_of_a_session_leaves_its_place_in_the_control_log() {
+    let ended = |index| {
+        let mut rig = Rig::new(u64::MAX);
+        rig.run(&Cmd::Offer(0, SMALL), Rig::stamp_of(3, 1)).unwrap();
+        rig.run(&Cmd::Offer(0, SMALL), Rig::stamp_of(5, 1)).unwrap();
+        assert!(rig.0.knows_session(SessionId(3)) && !rig.0.knows_session(SessionId(4)));
+        assert!(rig.0.sessions().eq([SessionId(3), SessionId(5)]));
+        rig.0.expire_session(&rig.1, SessionId(3), Index(index)).unwrap();
+        assert!(rig.0.sessions().eq([SessionId(5)]));
+        rig
+    };
+    let (mut a, b) = (ended(7), ended(8));
+    assert_eq!((a.0.expired_index(), b.0.expired_index()), (Index(7), Index(8)));
+    assert_ne!(a.0.digest(), b.0.digest());
+    // Where nothing is remembered nothing is logged.
+    let before = a.state();
+    a.0.expire_session(&a.1, SessionId(3), Index(9)).unwrap();
+    assert_eq!((a.state(), a.0.expired_index()), (before, Index(7)));
+    // One that ended earlier takes nothing back.
+    a.0.expire_session(&a.1, SessionId(5), Index(2)).unwrap();
+    assert_eq!((a.0.last(), a.0.expired_index()), (Seq(4), Index(7)));
 }

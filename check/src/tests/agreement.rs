@@ -2,7 +2,7 @@
 
 use super::brute::is_linearizable;
 use super::decide;
-use super::executions::{Plain, Run, history, run};
+use super::executions::{Plain, Run, history, run, run_long};
 use crate::checker::Narrow;
 use crate::model::Decision;
 use crate::models::map::MapOfKeys;
@@ -63,7 +63,12 @@ macro_rules! agreement {
                 }
 
                 #[test]
-                fn wrong_answers_are_found_as_by_trying_all_orders(run in run(7, 40, 64, true)) {
+                fn some_operations_may_take_very_long(run in run_long(90, 20, 30)) {
+                    is_linearizable_in_all_modes::<$model>(&run)?;
+                }
+
+                #[test]
+                fn wrong_answers_are_found_as_by_trying_all_orders(run in run(7, 40, 80, true)) {
                     agrees::<$model>(&run, false)?;
                 }
 

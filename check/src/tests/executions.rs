@@ -15,8 +15,9 @@ pub(super) trait Plain: Model {
     type Object: Clone;
     fn object(initial: &Self::State) -> Self::Object;
     fn initial(seed: u8) -> Self::State;
-    /// Some operation; if `fresh` is given, it is the value that it writes.
-    fn input(seed: u16, fresh: Option<u64>) -> Self::In;
+    /// Some operation, if `plain` only one of the usual ones; if `fresh` is given, it is the value
+    /// that it writes.
+    fn input(seed: u16, fresh: Option<u64>, plain: bool) -> Self::In;
     fn apply(object: &mut Self::Object, input: &Self::In) -> Self::Out;
     /// Another answer of the same form.
     fn wrong(output: &Self::Out, seed: u16) -> Self::Out;
@@ -37,15 +38,20 @@ pub(super) struct Draw {
 pub(super) struct Run {
     pub(super) draws: Vec<Draw>,
     pub(super) unique: bool,
-    pub(super) initial: u8,
+    plain: bool,
+    /// Every so many operations, one takes very long.
+    long: Option<usize>,
+    initial: u8,
     /// Which operation gets a wrong answer, and which.
     pub(super) wrong: Option<(prop::sample::Index, u16)>,
 }
 
 /// Executions of up to `len` operations; `fates` of 256 operations have another end than an answer.
+/// Times are in steps of 5, that many are equal.
 pub(super) fn run(len: usize, widen: u64, fates: u8, wrong: bool) -> impl Strategy<Value = Run> {
-    let draw = (any::<u16>(), 0..4u32, 0..widen, 0..widen, any::<u8>()).prop_map(
+    let draw = (any::<u16>(), 0..4u32, 0..widen / 5, 0..widen / 5, any::<u8>()).prop_map(
         move |(kind, process, before, after, fate)| {
+            let (before, after) = (5 * before, 5 * after);
             let fate = if fate < fates { 1 + fate % 3 } else { 0 };
             Draw { kind, process, before, after, fate }
         },
@@ -55,8 +61,22 @@ pub(super) fn run(len: usize, widen: u64, fates: u8, wrong: bool) -> impl Strate
         Some(wrong) => proptest::option::weighted(0.8, wrong).boxed(),
         None => Just(None).boxed(),
     };
-    (proptest::collection::vec(draw, 1..=len), any::<bool>(), any::<u8>(), wrong)
-        .prop_map(|(draws, unique, initial, wrong)| Run { draws, unique, initial, wrong })
+    let draws = proptest::collection::vec(draw, 1..=len);
+    (draws, any::<bool>(), any::<bool>(), any::<u8>(), wrong).prop_map(
+        |(draws, unique, plain, initial, wrong)| Run {
+            draws,
+            unique,
+            plain,
+            long: None,
+            initial,
+            wrong,
+        },
+    )
+}
+
+/// The same, and every `long` operations, one takes very long.
+pub(super) fn run_long(len: usize, widen: u64, long: usize) -> impl Strategy<Value = Run> {
+    run(len, widen, 0, false).prop_map(move |run| Run { long: Some(long), ..run })
 }
 
 /// The history of an execution.
@@ -67,7 +87,9 @@ pub(super) fn history<M: Plain>(run: &Run) -> History<M> {
     let wrong = run.wrong.map(|(index, seed)| (index.index(run.draws.len()), seed));
     for (place, draw) in run.draws.iter().enumerate() {
         let now = 100 + 10 * place as u64;
-        let input = M::input(draw.kind, run.unique.then_some(100 + place as u64));
+        let input = M::input(draw.kind, run.unique.then_some(100 + place as u64), run.plain);
+        let long = run.long.is_some_and(|long| place % long == 3);
+        let after = if long { 1_000 } else { draw.after };
         let id = history.invoke(draw.process, input.clone(), now - draw.before.min(now));
         match draw.fate {
             0 => {
@@ -75,7 +97,7 @@ pub(super) fn history<M: Plain>(run: &Run) -> History<M> {
                 if let Some((_, seed)) = wrong.filter(|(index, _)| *index == place) {
                     output = M::wrong(&output, seed);
                 }
-                history.ret(id, output, now + draw.after);
+                history.ret(id, output, now + after);
             }
             1 => {
                 M::apply(&mut object, &input);
@@ -149,7 +171,7 @@ impl Plain for Register {
         seed.is_multiple_of(4).then_some(1)
     }
 
-    fn input(seed: u16, fresh: Option<u64>) -> RegisterIn {
+    fn input(seed: u16, fresh: Option<u64>, plain: bool) -> RegisterIn {
         let value = fresh.unwrap_or(small(seed >> 8));
         let expected = match seed >> 4 & 7 {
             0..=3 => None,
@@ -158,7 +180,7 @@ impl Plain for Register {
             _ => Some(100 + u64::from(seed >> 7 & 3)),
         };
         let new = (seed >> 12 & 1 == 0).then_some(value);
-        match seed % 16 {
+        match if plain { seed % 2 * 7 } else { seed % 16 } {
             0..=3 => RegisterIn::Get,
             4 => RegisterIn::Contains,
             5 | 6 => RegisterIn::Put(value),
@@ -197,14 +219,14 @@ impl Plain for MapOfKeys {
         if seed.is_multiple_of(4) { vec![(0, 1), (1, 2)] } else { Vec::new() }
     }
 
-    fn input(seed: u16, fresh: Option<u64>) -> MapIn {
+    fn input(seed: u16, fresh: Option<u64>, plain: bool) -> MapIn {
         let value = fresh.unwrap_or(small(seed >> 8));
         match seed % 10 {
             0 => MapIn::Size,
             1 => MapIn::Scan,
             2 => MapIn::Clear,
             3 => MapIn::PutAll(vec![(1, value), (0, value + 1000)]),
-            _ => MapIn::Key(u64::from(seed >> 14) % 2, Register::input(seed / 10, fresh)),
+            _ => MapIn::Key(u64::from(seed >> 14) % 2, Register::input(seed / 10, fresh, plain)),
         }
     }
 
@@ -252,8 +274,8 @@ impl Plain for Queue {
         if seed.is_multiple_of(4) { bound.with_items([1, 2]) } else { bound }
     }
 
-    fn input(seed: u16, fresh: Option<u64>) -> QueueIn {
-        let kinds = if seed >> 15 == 0 { 10 } else { 16 };
+    fn input(seed: u16, fresh: Option<u64>, plain: bool) -> QueueIn {
+        let kinds = if plain { 10 } else { 16 };
         match seed % kinds {
             0..=4 => QueueIn::Offer(fresh.unwrap_or(small(seed >> 8))),
             5..=9 => QueueIn::Poll,

@@ -28,11 +28,11 @@ pub(super) fn narrow(
     order_offers(&lives, spans);
     alike(&lives, spans);
     drop_idle(&lives, ops, spans);
-    let plain = |span: &Span| match (span.input(ops), span.output(ops)) {
-        (In::Offer(_), Some(Out::Flag(true))) | (In::Poll, Some(Out::Item(_))) => true,
-        (In::Offer(_), None) => span.must,
-        (In::Poll, None) => true,
-        _ => false,
+    let plain = |span: &Span| {
+        matches!(
+            (span.input(ops), span.output(ops)),
+            (In::Offer(_), Some(Out::Flag(true)) | None) | (In::Poll, Some(Out::Item(_)) | None)
+        )
     };
     let room = initial.capacity() >= lives.lives.len() as u64;
     if room && spans.iter().all(plain) && can_be_empty {
