@@ -5,7 +5,7 @@ use super::{Failure, Result, block_on, remark, say};
 use clap::{Args, Subcommand};
 use grid_core::ids::{MemberId, PartitionId};
 use grid_core::limits::PARTITION_COUNT_MAX;
-use grid_core::wire::control::{AdminCommand, Control};
+use grid_core::wire::control::{AdminCommand, Control, ControlReply};
 use serde_json::json;
 use std::time::Duration;
 
@@ -101,11 +101,12 @@ impl Admin {
         }
         block_on(async {
             let patient = target.builder().operation_timeout(PATIENCE);
-            patient.ask(Control::Admin(order.clone())).await?;
+            let reply = patient.ask(Control::Admin(order.clone())).await?;
+            let told = if let ControlReply::Obeyed(told) = reply { told } else { String::new() };
             if target.json {
-                return say(json!({ "done": true }));
+                return say(json!({ "done": true, "told": told }));
             }
-            say("done")?;
+            say(format_args!("done: {told}"))?;
             remark(next(&order));
             Ok(())
         })
