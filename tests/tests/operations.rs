@@ -187,7 +187,7 @@ async fn what_only_a_leaving_member_has_is_copied_first_or_named() {
     }
 
     let mut members = cluster_with(2, alone("0s")).await;
-    let even = |status: &Status| (10..20).contains(&status.partitions.primary);
+    let even = |s: &Status| (10..20).contains(&s.partitions.primary) && s.partitions.full == 31;
     until(&members[0], "an even share", even).await;
     let lost = members.remove(0).shutdown().await;
     let count = lost.len() as u64;

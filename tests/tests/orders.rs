@@ -170,7 +170,7 @@ async fn members_and_clients_hear_of_who_comes_and_goes_and_of_what_is_lost() {
     let first = join(None, hasty).await;
     let client = client(&first).await;
     let second = join(Some(&first), hasty).await;
-    let even = |status: &Status| (10..20).contains(&status.partitions.primary);
+    let even = |s: &Status| (10..20).contains(&s.partitions.primary) && s.partitions.full == 31;
     until(&first, "an even share", even).await;
     let (mut near, mut far) = (first.listen(), client.listen());
     let id = second.id();
