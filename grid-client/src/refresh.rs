@@ -34,7 +34,7 @@ impl Refresh {
         patience: Duration,
         now: Instant,
     ) -> bool {
-        if self.asked.is_some_and(|(.., at)| now.saturating_duration_since(at) > patience) {
+        if self.asked.is_some_and(|(.., at)| now.saturating_duration_since(at) >= patience) {
             self.asked = None;
         }
         if !trouble {
@@ -71,9 +71,9 @@ impl Refresh {
         }
     }
 
-    /// When something is to be done.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        if self.asked.is_some() { None } else { self.next }
+    /// When something is to be done: the next question, or that there was no answer to this one.
+    pub(crate) fn next_due(&self, patience: Duration) -> Option<Instant> {
+        self.asked.map(|(.., at)| at + patience).or(self.next)
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
         assert!((6..=16).contains(&asked), "{asked} questions in a second of trouble");
         let now = start + Duration::from_secs(2);
         assert!(!refresh.is_due((false, false), patience, now));
-        assert_eq!(refresh.next_due(), None);
+        assert_eq!(refresh.next_due(patience), None);
         assert!(refresh.is_due((false, true), patience, now), "for subscribers now and then");
         refresh.asked(3, 7, now);
         refresh.lost(3, 8);
@@ -106,6 +106,8 @@ mod tests {
         refresh.lost(3, 7);
         assert!(refresh.is_due((true, false), patience, now + PAUSES.1));
         refresh.asked(3, 9, now);
-        assert!(refresh.is_due((true, false), patience, now + 2 * patience), "no answer");
+        let due = refresh.next_due(patience).unwrap();
+        assert!(!refresh.is_due((true, false), patience, due - PAUSES.0));
+        assert!(refresh.is_due((true, false), patience, due), "no answer");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::controls::Purpose;
 use crate::effects::Effects;
-use crate::lane::Lane;
+use crate::lane::{Lane, Up};
 use crate::requests::Request;
 use crate::state::State;
 use crate::subscriptions::Place;
@@ -25,7 +25,7 @@ impl State {
         self.ask_for_table(now);
         self.send_controls(now);
         self.look_after_lanes(now, fx);
-        let refresh = self.refresh.next_due().filter(|_| self.is_connected());
+        let refresh = self.refresh.next_due(self.patience).filter(|_| self.is_connected());
         let due =
             [self.detours.next_due(), refresh, self.controls.next_due(now), self.next_overdue];
         due.into_iter().flatten().min()
@@ -107,7 +107,17 @@ impl State {
             return;
         }
         // One after the other: the one that knows nothing new, or nothing at all, is asked again last.
-        let Some(at) = self.any_lane(None) else { return };
+        // Those that have been silent for a while though something was asked are passed over.
+        let quiet = |lane: &Lane| {
+            let silent = |up: &Up| now.saturating_duration_since(up.heard) > patience / 4;
+            lane.up.as_ref().is_some_and(|up| up.sent > 0 && silent(up))
+        };
+        let count = self.lanes.len();
+        let alive = (0..count).find_map(|_| {
+            let at = self.any_lane(None)?;
+            self.lanes.get(at).is_some_and(|lane| !quiet(lane)).then_some(at)
+        });
+        let Some(at) = alive.or_else(|| self.any_lane(None)) else { return };
         let Some(number) = self.lanes.get(at).and_then(Lane::number) else { return };
         self.refresh.asked(at, number, now);
         let known = self.route.index();
