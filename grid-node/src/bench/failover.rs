@@ -157,11 +157,11 @@ impl Run<'_> {
         } else {
             members.stop(victim)?
         }
-        let replaced = self.await_heirs(members, victim, &table, &partitions)?;
         let outage = match mode.kills() {
             true => OUTAGE_MIN,
             false => Duration::from_millis((STOPPED_LEASES * self.lease_ms).into()),
         };
+        let replaced = await_heirs(members, victim, (&table, &partitions), broken + outage)?;
         std::thread::sleep(outage.saturating_sub(broken.elapsed()));
         let returns = nanos(self.clock.elapsed());
         if mode.kills() {
@@ -190,34 +190,31 @@ impl Run<'_> {
         let at = self.random.below(others.len() as u64) as usize;
         Ok(others[at])
     }
+}
 
-    /// Waits until the table of another member names new primaries for all these partitions; returns how long
-    /// that took, none if it did not come.
-    fn await_heirs(
-        &self,
-        members: &Members,
-        victim: usize,
-        before: &TableView,
-        partitions: &[PartitionId],
-    ) -> Result<Option<Duration>> {
-        let began = Instant::now();
-        let mut watch = members.watch(Some(victim))?;
-        let primary = |table: &TableView, partition| {
-            let at = table.primary(partition).map(usize::from);
-            at.and_then(|at| table.members().get(at)).map(|known| known.member)
-        };
-        while began.elapsed()
-            < OUTAGE_MIN.max(STOPPED_LEASES * Duration::from_millis(self.lease_ms.into()))
-        {
-            let moved = |p: &PartitionId| primary(&watch.table, *p) != primary(before, *p);
-            if partitions.iter().all(moved) {
-                return Ok(Some(began.elapsed()));
-            }
-            std::thread::sleep(LOOK);
-            watch.ask()?;
+/// Waits until the table of another member names new primaries for all these partitions, at most until then;
+/// returns how long that took, none if it did not come.
+fn await_heirs(
+    members: &Members,
+    victim: usize,
+    (before, partitions): (&TableView, &[PartitionId]),
+    until: Instant,
+) -> Result<Option<Duration>> {
+    let began = Instant::now();
+    let mut watch = members.watch(Some(victim))?;
+    let primary = |table: &TableView, partition| {
+        let at = table.primary(partition).map(usize::from);
+        at.and_then(|at| table.members().get(at)).map(|known| known.member)
+    };
+    while Instant::now() < until {
+        let moved = |p: &PartitionId| primary(&watch.table, *p) != primary(before, *p);
+        if partitions.iter().all(moved) {
+            return Ok(Some(began.elapsed()));
         }
-        Ok(None)
+        std::thread::sleep(LOOK);
+        watch.ask()?;
     }
+    Ok(None)
 }
 
 /// The partitions whose primary is at an address.
