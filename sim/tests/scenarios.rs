@@ -6,6 +6,7 @@ use grid_core::control::{Change, Command, Goal, Outcome, Record};
 use grid_core::ids::{Index, MemberId, PartitionId, RequestId};
 use grid_core::lease::{Beacon, Leases};
 use grid_core::mutant::{self, Mutant};
+use grid_core::replica::Follower;
 use grid_core::time::Nanos;
 use grid_sim::event::{Ask, Event, Message, Request, Who};
 use grid_sim::plan::MS;
@@ -312,7 +313,7 @@ fn half_a_copy() -> World {
     }
     let copying = |world: &World| {
         world.members[&backup].cells[0].replica.partition().is_copying()
-            && world.members[&primary].cells[0].replica.followers().iter().any(|f| f.is_copying())
+            && world.members[&primary].cells[0].replica.followers().iter().any(Follower::is_copying)
     };
     assert!(world.run_until(400, copying), "it is wanted again");
     world.cut(dies, to);
