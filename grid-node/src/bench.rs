@@ -1,9 +1,10 @@
 //! Load generators. They speak to a running member and report throughput, latency, errors and CPU
 //! time.
 //!
-//! [`map`] is what `grid bench map` runs. [`generator`] is its core, for any protocol that has keyed
+//! [`map`] is what `grid bench map` runs, [`failover`] what `grid bench failover` does. [`generator`] is its core, for any protocol that has keyed
 //! gets and sets, so that other servers can be measured by the same means.
 
+pub mod failover;
 pub mod generator;
 pub mod keys;
 pub mod map;
@@ -16,4 +17,5 @@ mod phases;
 #[cfg(test)]
 mod tests;
 mod typed;
+mod watch;
 mod window;

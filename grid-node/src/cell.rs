@@ -308,6 +308,11 @@ impl Cell {
         state.replica.followers().iter().filter(|f| f.is_copying()).for_each(|f| found(f.member));
     }
 
+    /// Looks at the replica.
+    pub(crate) fn look<T>(&self, f: impl FnOnce(&Replica) -> T) -> T {
+        f(&self.state.lock().replica)
+    }
+
     /// Number of subscribers of topics that live here.
     pub(crate) fn subscribers(&self) -> usize {
         self.state.lock().subscribers.len()
@@ -564,7 +569,7 @@ impl State {
 fn failed(frame: &[u8], error: &Error) -> Vec<u8> {
     let mut out = Vec::new();
     if let Some(Ok((header, _))) = frame.get(grid_core::wire::LEN_BYTES..).map(reply::decode) {
-        let at = reply::begin(header.request, header.applied, &mut out);
+        let at = reply::begin(header.request, header.attempt, header.applied, &mut out);
         reply::fail(&error.clone().maybe_applied(), at, &mut out);
     }
     out

@@ -54,7 +54,11 @@ pub struct Follower {
     /// What that copy began at: the follower has no record of that and before.
     copied: Seq,
     state: State,
+    /// Bytes that were sent of the copy.
+    copied_bytes: u64,
     required: bool,
+    /// Since when this primary has known it as in sync.
+    joined: Option<Nanos>,
     /// When it last had everything, or more than before.
     progress: Nanos,
     sent_at: Nanos,
@@ -100,7 +104,9 @@ impl Follower {
             stream: 0,
             copied: Seq(0),
             state: if has.is_some() { State::Streaming } else { State::Nothing },
+            copied_bytes: 0,
             required: false,
+            joined: None,
             progress: now,
             sent_at: Nanos(0),
             echo: 0,
@@ -114,6 +120,15 @@ impl Follower {
     #[must_use]
     pub fn is_copying(&self) -> bool {
         matches!(self.state, State::Copying { .. })
+    }
+
+    /// How far the copy to it is, if one is under way: pieces sent, pieces that have arrived, bytes sent.
+    #[must_use]
+    pub fn copy_progress(&self) -> Option<(u32, u32, u64)> {
+        match self.state {
+            State::Copying { next, acked, .. } => Some((next, acked, self.copied_bytes)),
+            _ => None,
+        }
     }
 
     /// Whether it needs a copy that has not begun.
@@ -277,7 +292,7 @@ impl Replica {
             }
             leading.streams += 1;
             (follower.acked, follower.sent, follower.told) = (Seq(0), Seq(0), Seq(0));
-            follower.progress = now;
+            (follower.progress, follower.copied_bytes) = (now, 0);
             (follower.stream, follower.copied) = (leading.streams, last);
             follower.state =
                 State::Copying { cursor: Box::default(), next: 0, acked: 0, done: false };
@@ -323,6 +338,7 @@ impl Replica {
                 if upto == last && records.len() < COPY_RECORDS_BYTES {
                     *done = partition.copy_out(cursor, PIECE_BYTES.min(bytes_max), &mut buffer);
                 }
+                follower.copied_bytes += buffer.len() as u64;
                 Body::Copy { stream, number, after, records_bytes, rest: &buffer }
             }
         };
@@ -347,6 +363,10 @@ impl Replica {
         let rules = self.rules;
         let Role::Primary(leading) = &mut self.role else { return None };
         let record = &self.record;
+        for follower in &mut leading.followers {
+            let joined = follower.joined.or(Some(cx.now));
+            follower.joined = joined.filter(|_| record.in_sync(follower.member));
+        }
         let settled = cx.now.since(leading.since) > rules.patience;
         let lags = |follower: &Follower, leases: &Leases| {
             let behind = follower.acked < last && cx.now.since(follower.progress) > rules.patience;
@@ -382,7 +402,10 @@ impl Replica {
         let heir = *record.goal.first()?;
         if heir != rules.me {
             let follower = leading.followers.iter().find(|f| f.member == heir)?;
-            if !lags(follower, leases) {
+            // One that has joined just now would have to wait before it serves.
+            let waited = |at| cx.now.since(at).0 > rules.lease.0 / 4 * 5;
+            let joined = follower.joined.is_some_and(waited);
+            if joined && !lags(follower, leases) {
                 leading.handover = Some(Handover { to: heir, since: cx.now, proposed: false });
             }
             return None;

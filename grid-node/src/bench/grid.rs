@@ -124,7 +124,7 @@ impl Protocol for Grid {
             structure: self.structure,
             request: RequestId(request.id),
             floor: RequestId(request.floor),
-            again: false,
+            attempt: 0,
             read: Read::Linearizable,
             applied: self.applied,
         };
