@@ -16,14 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// See the module documentation.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub struct Watch {
     stream: TcpStream,
     bytes: Vec<u8>,
     calls: u64,
     /// Length of a lease, in milliseconds.
-    pub(super) lease_ms: u32,
+    pub lease_ms: u32,
     /// The newest table that was told.
-    pub(super) table: TableView,
+    pub table: TableView,
 }
 
 impl Watch {
@@ -31,7 +31,7 @@ impl Watch {
     ///
     /// # Errors
     /// `Io` if nobody answers there, and what the member refuses.
-    pub(super) fn open(address: SocketAddr, cluster: &str) -> Result<Self> {
+    pub fn open(address: SocketAddr, cluster: &str) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE);
         let stream = stream.and_then(|stream| {
             stream.set_read_timeout(Some(PATIENCE))?;
@@ -71,7 +71,7 @@ impl Watch {
     ///
     /// # Errors
     /// `Disconnected` if the member does not answer, and what it refuses.
-    pub(super) fn ask(&mut self) -> Result<bool> {
+    pub fn ask(&mut self) -> Result<bool> {
         self.calls += 1;
         let mut out = Vec::new();
         let message = Control::Table { known: self.table.index() };
