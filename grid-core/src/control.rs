@@ -31,6 +31,8 @@ pub struct ControlState {
     life: u64,
     boots: BTreeMap<NodeId, (u64, MemberId)>,
     members: BTreeMap<MemberId, MemberInfo>,
+    /// Position of the last change of the members.
+    members_at: Index,
     sessions: BTreeSet<SessionId>,
     names: BTreeMap<String, StructureId>,
     structures: Vec<Structure>,
@@ -120,6 +122,7 @@ impl ControlState {
         let member = MemberId(self.index.0);
         self.boots.insert(node, (boot, member));
         self.members.insert(member, info);
+        self.members_at = self.index;
         if let Some((_, old)) = last {
             self.retire(old, changed);
         }
@@ -153,6 +156,7 @@ impl ControlState {
         if self.members.remove(&gone).is_none() {
             return;
         }
+        self.members_at = self.index;
         for (record, partition) in self.table.iter_mut().zip((0..).map(PartitionId)) {
             if record.retire(gone, self.index) {
                 touch(record, self.index);
@@ -273,6 +277,12 @@ impl ControlState {
     #[must_use]
     pub fn members(&self) -> &BTreeMap<MemberId, MemberInfo> {
         &self.members
+    }
+
+    /// Position of the last change of the members.
+    #[must_use]
+    pub fn members_at(&self) -> Index {
+        self.members_at
     }
 
     /// The latest life of a node, and the member that it is.

@@ -53,7 +53,7 @@ fn frames() -> Vec<u8> {
     let declare = Control::Declare { name: "orders".into(), kind: StructureKind::Queue };
     control::encode(FrameKind::Control, 1, &declare, &mut out).unwrap();
     let config = StructureConfig::Map(MapConfig { ttl_ms: Some(5), max_idle_ms: None });
-    let declared = ControlReply::Declared { structure: StructureId(8), config };
+    let declared = ControlReply::Declared { structure: StructureId(8), config, since: Index(7) };
     control::encode(FrameKind::ControlReply, 1, &declared, &mut out).unwrap();
     control::encode(FrameKind::Control, 2, &Control::Table { known: Index(3) }, &mut out).unwrap();
     for command in [

@@ -308,6 +308,11 @@ impl Cell {
         state.replica.followers().iter().filter(|f| f.is_copying()).for_each(|f| found(f.member));
     }
 
+    /// Looks at the replica.
+    pub(crate) fn look<T>(&self, f: impl FnOnce(&Replica) -> T) -> T {
+        f(&self.state.lock().replica)
+    }
+
     /// Number of subscribers of topics that live here.
     pub(crate) fn subscribers(&self) -> usize {
         self.state.lock().subscribers.len()

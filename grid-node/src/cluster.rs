@@ -7,6 +7,7 @@
 //!  ├ peers/     control connections between members
 //!  ├ bootstrap  forms a cluster or joins one
 //!  ├ voters     who votes (leader)
+//!  ├ roster     what members tell one another of themselves
 //!  └ controller who should hold what (leader)
 //! ```
 //!
@@ -24,15 +25,20 @@ mod node;
 mod peers;
 mod quorum;
 mod raft;
+mod roster;
 mod service;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod view;
 mod voters;
 
 pub use control_log::{ControlLog, Pending};
 pub use node::{ControlConfig, ControlNode};
+pub(crate) use roster::COPIES_MAX;
+pub use roster::{Brief, ClockView, CopyBrief, Heard};
 pub use timing::Timing;
+pub use view::LogView;
 
 use grid_core::control::{Command, Outcome, Record};
 use grid_core::ids::{Index, MemberId, PartitionId, SessionId};
@@ -70,4 +76,7 @@ pub trait Host: Send + Sync + 'static {
 
     /// The sessions that were heard of since this was asked last.
     fn sessions_heard(&self) -> Vec<SessionId>;
+
+    /// Copies of partitions that it sends now, no more than are told to others.
+    fn copies(&self) -> Vec<CopyBrief>;
 }

@@ -57,6 +57,22 @@ pub(crate) struct Counters {
     pub(crate) offenders: Counter,
     /// Replies that wait for a backup.
     pub(crate) parked: Gauge,
+    /// Leases that this member did not grant, because who asked had not followed the table.
+    pub(crate) leases_withheld: Counter,
+    /// Leases that this member was not granted for that reason.
+    pub(crate) leases_refused: Counter,
+    /// Partitions that this member took over from one that was silent or gone.
+    pub(crate) takeovers: Counter,
+    /// Partitions that this member was handed by one that had stopped serving them.
+    pub(crate) handed_in: Counter,
+    /// Partitions that this member handed to another one.
+    pub(crate) handed_out: Counter,
+    /// Partitions that this member lost to another one that took them over.
+    pub(crate) deposed: Counter,
+    /// In-sync replicas that this member, as primary, has dropped.
+    pub(crate) dropped: Counter,
+    /// In-sync replicas that this member, as primary, has added.
+    pub(crate) added: Counter,
     refused: [AtomicU64; KINDS],
 }
 

@@ -9,6 +9,7 @@ mod sender;
 pub(crate) use receiver::serve;
 
 use crate::cores::Task;
+use crate::counters::Counter;
 use crate::shared::Shared;
 use grid_core::ids::{MemberId, PartitionId};
 use grid_core::wire::{begin_frame, end_frame};
@@ -43,6 +44,10 @@ pub(crate) struct Link {
     wake: Notify,
     /// Copies that may still begin.
     copies: AtomicIsize,
+    /// Whether there is a connection now.
+    pub(crate) connected: AtomicBool,
+    pub(crate) sent: Counter,
+    pub(crate) received: Counter,
     closed: AtomicBool,
 }
 
@@ -115,6 +120,9 @@ impl Link {
             queue: Mutex::default(),
             wake: Notify::new(),
             copies: AtomicIsize::new(COPIES_MAX),
+            connected: AtomicBool::new(false),
+            sent: Counter::default(),
+            received: Counter::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -139,6 +147,12 @@ impl Link {
             drop(queue);
             self.wake.notify_one();
         }
+    }
+
+    /// Partitions that have something to send, and bytes of messages that wait beside them.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        let queue = self.queue.lock();
+        (queue.partitions.len(), queue.posts.len())
     }
 
     /// So many copies to this member are under way.

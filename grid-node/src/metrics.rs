@@ -1,6 +1,8 @@
 //! The state of a member in the text format of Prometheus (0.0.4). Counts are kept where things are
 //! counted; this renders a [`Status`] and keeps nothing.
 
+mod cluster;
+
 use crate::status::{Check, Health, Status, largest};
 use std::fmt::{Display, Write};
 
@@ -18,13 +20,14 @@ pub const OTHER: &str = "(other)";
 pub fn render(status: &Status, health: &Health) -> String {
     let mut page = Page(String::with_capacity(8 << 10));
     member(&mut page, status, health);
+    cluster::render(&mut page, status);
     clients(&mut page, status);
     structures(&mut page, status);
     page.0
 }
 
 fn member(page: &mut Page, status: &Status, health: &Health) {
-    let Status { cluster, member, partitions, memory, .. } = status;
+    let Status { cluster, member, memory, .. } = status;
     let id = member.id.to_string();
     let who: Labels<'_> = &[
         ("cluster", &cluster.name),
@@ -36,13 +39,6 @@ fn member(page: &mut Page, status: &Status, health: &Health) {
     let seconds = member.uptime_ms / 1000;
     page.gauge("grid_member_uptime_seconds", "Time since the member started.").value(&[], seconds);
     page.gauge("grid_member_cores", "Threads that serve connections.").value(&[], member.cores);
-    page.gauge("grid_cluster_life", "Which life of the cluster's data this is.")
-        .value(&[], cluster.life);
-    page.gauge("grid_cluster_partitions", "Partitions of the cluster.")
-        .value(&[], partitions.count);
-    page.gauge("grid_partitions", "Partitions that this member holds, by role.")
-        .value(&[("role", "primary")], partitions.primary)
-        .value(&[("role", "backup")], partitions.backup);
     page.gauge("grid_memory_used_bytes", "Memory in use for data, indexes and slack included.")
         .value(&[], memory.used_bytes);
     page.gauge("grid_memory_budget_bytes", "Memory that may be in use for data.")
@@ -171,6 +167,16 @@ mod tests {
             "grid_member_uptime_seconds 61",
             "grid_memory_used_bytes 3145728",
             r#"grid_partitions{role="backup"} 1"#,
+            r#"grid_cluster_members{state="silent"} 1"#,
+            r#"grid_cluster_partitions_by_state{state="degraded"} 3"#,
+            "grid_cluster_replicas_missing 3",
+            "grid_cluster_partitions_copying 1",
+            "grid_control_quorum 1",
+            "grid_control_term 4",
+            "grid_control_voter 1",
+            r#"grid_partition_moves_total{move="takeover"} 5"#,
+            r#"grid_link_sent_bytes_total{to="9"} 12"#,
+            r#"grid_link_copies{to="9"} 1"#,
             r#"grid_health{check="live"} 1"#,
             r#"grid_health{check="safe"} 0"#,
             r#"grid_operations_total{op="read"} 5"#,

@@ -2,10 +2,10 @@
 //! cells, and proposes what they want.
 
 use crate::cell::partition_at;
-use crate::cluster::{ControlEvent, ControlLog, Host};
+use crate::cluster::{ControlEvent, ControlLog, CopyBrief, Host};
 use crate::shared::Shared;
-use grid_core::control::{Command, Record};
-use grid_core::ids::{Index, MemberId, PartitionId, SessionId};
+use grid_core::control::{Change, Command, Record};
+use grid_core::ids::{Index, MemberId, PartitionId, SessionId, Version};
 use grid_core::lease::{Beacon, BeaconReply};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +44,10 @@ impl Plane {
                     shared.links.follow(shared);
                 }
                 follow(shared, changed, index);
+                tell_loss(changed, index);
+                if let Command::Change { by, changes } = command {
+                    count(shared, *by, changes, changed);
+                }
                 if let Command::ExpireSessions(sessions) = command {
                     shared.sessions_ended(sessions, index);
                 }
@@ -57,6 +61,52 @@ impl Plane {
                 shared.sessions.keep(&shared.agreed.read(|state| state.sessions().clone()));
             }
         }
+    }
+}
+
+/// Counts what a proposal has changed about the partitions of this member. `changed` has the records that it
+/// did change.
+fn count(
+    shared: &Shared,
+    by: MemberId,
+    changes: &[(PartitionId, Version, Change)],
+    changed: &[(PartitionId, Record)],
+) {
+    let (me, counters) = (shared.member, &shared.counters);
+    let mut taken_over = 0;
+    for (partition, record) in changed {
+        let Some((.., change)) = changes.iter().find(|(of, ..)| of == partition) else { continue };
+        match change {
+            Change::Promote if by == me => taken_over += 1,
+            // Who leads a partition is out of it once another one has taken it over.
+            Change::Promote if record.removed == Some(me) => counters.deposed.add(1),
+            Change::Transfer(to) if *to == me => counters.handed_in.add(1),
+            Change::Transfer(_) if by == me => counters.handed_out.add(1),
+            Change::Shrink(_) if by == me => counters.dropped.add(1),
+            Change::Add(_) if by == me => counters.added.add(1),
+            _ => {}
+        }
+    }
+    if taken_over > 0 {
+        counters.takeovers.add(taken_over);
+        tracing::warn!(
+            partitions = taken_over,
+            "this member takes over from one that is silent or gone"
+        );
+    }
+}
+
+/// Says what a member that is gone has left without any replica.
+fn tell_loss(changed: &[(PartitionId, Record)], index: Index) {
+    let lost = changed.iter().filter(|(_, record)| record.lost && record.lost_at == index);
+    let lost: Vec<u16> = lost.map(|(partition, _)| partition.0).collect();
+    if !lost.is_empty() {
+        let partitions = crate::status::ranges(&lost);
+        tracing::error!(
+            count = lost.len(),
+            partitions,
+            "the data of partitions is lost: no replica is left (grid admin reset-lost)"
+        );
     }
 }
 
@@ -82,7 +132,9 @@ impl Host for Plane {
         match self.0.get() {
             Some(shared) => {
                 let now = shared.now();
-                shared.leases.lock().answer(from, beacon, now)
+                let reply = shared.leases.lock().answer(from, beacon, now);
+                shared.counters.leases_withheld.add(u64::from(reply.behind.is_some()));
+                reply
             }
             // It holds nothing, so nobody counts on it.
             None => BeaconReply { sent: beacon.sent, behind: Some(Index(u64::MAX)), lease_ms: 0 },
@@ -94,6 +146,10 @@ impl Host for Plane {
             let ledger = &shared.env.ledger;
             ledger.budget().saturating_sub(ledger.used())
         })
+    }
+
+    fn copies(&self) -> Vec<CopyBrief> {
+        self.0.get().map_or_else(Vec::new, |shared| shared.copies())
     }
 
     fn sessions_heard(&self) -> Vec<SessionId> {
@@ -167,6 +223,7 @@ impl Duty {
             tokio::spawn(async move {
                 if let Ok(reply) = shared.agreed.node.beacon(to, beacon, lease).await {
                     let now = shared.now();
+                    shared.counters.leases_refused.add(u64::from(reply.behind.is_some()));
                     shared.leases.lock().take(to, reply, now);
                 }
             });

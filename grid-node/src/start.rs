@@ -8,6 +8,7 @@ use crate::cores::{self, Core, Task, stopped};
 use crate::links::Links;
 use crate::local::Local;
 use crate::member::Member;
+use crate::observe::Lookout;
 use crate::plane::{Duty, Plane};
 use crate::serve::Acceptor;
 use crate::settings::Settings;
@@ -89,9 +90,9 @@ pub(crate) async fn start(config: Config, backup: Option<Arc<TestBackup>>) -> Re
 }
 
 /// The control thread.
-async fn run(begin: Begin, tell: oneshot::Sender<Begun>, drained: oneshot::Sender<()>) {
+async fn run(mut begin: Begin, tell: oneshot::Sender<Begun>, drained: oneshot::Sender<()>) {
     let (stop, backup) = (begin.stop.clone(), begin.backup.clone());
-    let plane = Plane::default();
+    let (plane, http) = (Plane::default(), begin.http.take());
     let (node, acceptor, listener) = match open(&begin, &plane).await {
         Ok(opened) => opened,
         Err(error) => {
@@ -100,13 +101,13 @@ async fn run(begin: Begin, tell: oneshot::Sender<Begun>, drained: oneshot::Sende
             return;
         }
     };
+    if let Some(http) = http {
+        let observe: Arc<dyn Observe> = Arc::clone(&acceptor.lookout) as Arc<dyn Observe>;
+        tokio::spawn(crate::http::serve(http, observe, stopped(stop.clone())));
+    }
     let main = async {
         match come_to_cluster(begin, &node, &plane).await {
-            Ok((shared, http)) => {
-                if let Some(http) = http {
-                    let observe: Arc<dyn Observe> = Arc::clone(&shared) as Arc<dyn Observe>;
-                    tokio::spawn(crate::http::serve(http, observe, stopped(stop.clone())));
-                }
+            Ok(shared) => {
                 let begun = Ok(Arc::clone(&shared));
                 let ready = async {
                     let attached = match &backup {
@@ -178,10 +179,15 @@ async fn open(
         Box::new(move |event: crate::cluster::ControlEvent<'_>| plane.on_event(event))
     };
     let node = ControlNode::open(control, events, Arc::new(plane.clone())).await?;
-    let acceptor = Acceptor {
+    let lookout = Lookout {
         settings: settings.clone(),
         node: Arc::clone(&node),
         plane: plane.clone(),
+        addresses: begin.addresses,
+        started: Instant::now(),
+    };
+    let acceptor = Acceptor {
+        lookout: Arc::new(lookout),
         cores: begin.tasks.clone(),
         next: AtomicUsize::new(0),
     };
@@ -192,7 +198,7 @@ async fn come_to_cluster(
     begin: Begin,
     node: &Arc<ControlNode>,
     plane: &Plane,
-) -> Result<(Arc<Shared>, Option<TcpListener>)> {
+) -> Result<Arc<Shared>> {
     let member = node.start().await?;
     let config = begin.config;
     let configure = move |kind, name: &str| config.structure_config(kind, name);
@@ -204,7 +210,7 @@ async fn come_to_cluster(
     plane.begin(&shared);
     // A member that is alone serves at once; one that joins has nothing to serve yet.
     Duty::new(Arc::clone(&shared)).tick();
-    Ok((shared, begin.http))
+    Ok(shared)
 }
 
 async fn do_duty(shared: &Arc<Shared>) {

@@ -1,10 +1,20 @@
 //! What a member tells of itself. One walk over the member fills a [`Status`]; `grid status`, `/status`
 //! and `/metrics` are views of it, so that they cannot disagree.
 
+mod cluster;
+mod text;
+
+pub use cluster::{
+    ClusterStatus, CopyStatus, LinkStatus, LogRole, LogStatus, PartitionRow, PartitionState,
+    PartitionStatus, PeerStatus, RoleTotals,
+};
+
+pub(crate) use text::ranges;
+
 use grid_core::control::StructureKind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 
 /// What can be asked for its state. Both calls may take partition locks one after the other, each
 /// briefly; they never wait for other members or clients.
@@ -19,6 +29,10 @@ pub trait Observe: Send + Sync + 'static {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
+    /// What the member waits for, as long as it has not come to its cluster.
+    pub waiting: Option<String>,
+    /// What would be lost, or could not go on, if one more member ended now.
+    pub dangers: Vec<String>,
     /// The cluster.
     pub cluster: ClusterStatus,
     /// The member that tells.
@@ -31,18 +45,10 @@ pub struct Status {
     pub structures: Vec<StructureStatus>,
     /// What clients do at this member.
     pub clients: ClientStatus,
+    /// The data connections to the other members.
+    pub links: Vec<LinkStatus>,
     /// What it has done since it started.
     pub totals: Totals,
-}
-
-/// A cluster.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ClusterStatus {
-    /// Its name.
-    pub name: String,
-    /// Which life of the cluster's data this is.
-    pub life: u64,
 }
 
 /// A member.
@@ -63,18 +69,6 @@ pub struct MemberStatus {
     pub uptime_ms: u64,
     /// Threads that serve connections.
     pub cores: u64,
-}
-
-/// Partitions.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PartitionStatus {
-    /// Of the cluster.
-    pub count: u64,
-    /// That this member serves.
-    pub primary: u64,
-    /// That it is an in-sync backup of.
-    pub backup: u64,
 }
 
 /// Memory for data, in bytes.
@@ -128,6 +122,8 @@ pub struct Totals {
     pub sent_bytes: u64,
     /// Operations of clients by what they do.
     pub operations: BTreeMap<String, u64>,
+    /// What happened to its partitions.
+    pub roles: RoleTotals,
     /// Refused requests by the kind of error, as [`label`] writes it: `out_of_memory`.
     pub refused: BTreeMap<String, u64>,
 }
@@ -180,92 +176,11 @@ pub fn label(variant: impl Debug) -> String {
     label
 }
 
-/// Structures that the text shows; the largest.
-const STRUCTURES_SHOWN: usize = 20;
-
-/// For people, in lines.
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Status { cluster, member, partitions, memory, structures, clients, totals } = self;
-        writeln!(
-            f,
-            "cluster     {}, life {}, {} partitions",
-            cluster.name, cluster.life, partitions.count
-        )?;
-        let http = member.http.as_deref().unwrap_or("off");
-        writeln!(f, "member      {} ({}), version {}", member.id, member.name, member.version)?;
-        writeln!(f, "            at {}, http {http}, {} cores", member.address, member.cores)?;
-        writeln!(f, "            up {}", Uptime(member.uptime_ms))?;
-        writeln!(
-            f,
-            "partitions  {} as primary, {} as backup",
-            partitions.primary, partitions.backup
-        )?;
-        let (used, budget) = (Mebibytes(memory.used_bytes), Mebibytes(memory.budget_bytes));
-        writeln!(f, "memory      {used} of {budget}")?;
-        let ClientStatus { connections, sessions, subscriptions, parked_replies } = clients;
-        writeln!(
-            f,
-            "clients     {connections} connections, {sessions} sessions, {subscriptions} subscriptions, {parked_replies} answers waiting"
-        )?;
-        let operations: u64 = totals.operations.values().sum();
-        let refused: u64 = totals.refused.values().sum();
-        write!(
-            f,
-            "since start {operations} operations, {refused} refused, {} received, {} sent",
-            Mebibytes(totals.received_bytes),
-            Mebibytes(totals.sent_bytes)
-        )?;
-        if structures.is_empty() {
-            return Ok(());
-        }
-        write!(f, "\n\n{:5}  {:>12}  {:>12}  name", "kind", "entries", "memory")?;
-        for s in largest(structures).into_iter().take(STRUCTURES_SHOWN) {
-            let kind = s.kind.to_string();
-            write!(
-                f,
-                "\n{kind:5}  {:>12}  {:>12}  {}",
-                s.entries,
-                Mebibytes(s.bytes).to_string(),
-                s.name
-            )?;
-        }
-        match structures.len().saturating_sub(STRUCTURES_SHOWN) {
-            0 => Ok(()),
-            more => write!(f, "\nand {more} more (--json shows all)"),
-        }
-    }
-}
-
 /// Structures, the largest first; by name where equal.
 pub(crate) fn largest(structures: &[StructureStatus]) -> Vec<&StructureStatus> {
     let mut sorted: Vec<_> = structures.iter().collect();
     sorted.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
     sorted
-}
-
-struct Mebibytes(u64);
-
-impl fmt::Display for Mebibytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tenths = (u128::from(self.0) * 10) >> 20;
-        write!(f, "{}.{} MiB", tenths / 10, tenths % 10)
-    }
-}
-
-struct Uptime(u64);
-
-impl fmt::Display for Uptime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0 / 1000;
-        let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-        match (days, hours, minutes) {
-            (0, 0, 0) => write!(f, "{seconds}s"),
-            (0, 0, m) => write!(f, "{m}m {}s", seconds % 60),
-            (0, h, m) => write!(f, "{h}h {m}m"),
-            (d, h, _) => write!(f, "{d}d {h}h"),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -282,8 +197,52 @@ pub(crate) mod tests {
             entries,
             bytes,
         };
+        let peer = |id, address: &str, log, silent_ms| PeerStatus {
+            id,
+            node: format!("90{id}"),
+            address: address.into(),
+            log,
+            silent_ms,
+            primary: 135,
+            backup: 136,
+            version: Some("0.1.0".into()),
+            uptime_ms: Some(61_500),
+            ..PeerStatus::default()
+        };
+        let row = |partition, state, copies| PartitionRow {
+            partition,
+            state,
+            primary: 7,
+            term: 2,
+            in_sync: vec![7],
+            wanted: vec![7, 9],
+            copies,
+        };
+        let copy = CopyStatus { to: 9, pieces: 3, arrived: 2, bytes: 3 << 20, of_bytes: 4 << 20 };
         Status {
-            cluster: ClusterStatus { name: "dev".into(), life: 3 },
+            waiting: None,
+            dangers: vec!["something".into()],
+            cluster: ClusterStatus {
+                name: "dev".into(),
+                life: 3,
+                replicas: 2,
+                min_in_sync: 1,
+                lease_ms: 400,
+                members: vec![
+                    peer(7, "127.0.0.1:5701", LogRole::Leader, None),
+                    peer(9, "127.0.0.1:5702", LogRole::Learner, Some(12_300)),
+                ],
+                log: LogStatus {
+                    quorum: true,
+                    leader: Some("907".into()),
+                    leader_address: Some("127.0.0.1:5701".into()),
+                    leads: true,
+                    term: 4,
+                    applied: 77,
+                    last: 78,
+                    voters: vec!["127.0.0.1:5701".into()],
+                },
+            },
             member: MemberStatus {
                 id: 7,
                 name: "a".into(),
@@ -293,7 +252,20 @@ pub(crate) mod tests {
                 uptime_ms: 61_500,
                 cores: 2,
             },
-            partitions: PartitionStatus { count: 271, primary: 270, backup: 1 },
+            partitions: PartitionStatus {
+                count: 271,
+                primary: 270,
+                backup: 1,
+                full: 268,
+                degraded: 3,
+                copying: 1,
+                not_full: vec![
+                    row(4, PartitionState::Degraded, vec![copy]),
+                    row(5, PartitionState::Degraded, Vec::new()),
+                    row(6, PartitionState::Degraded, Vec::new()),
+                ],
+                ..PartitionStatus::default()
+            },
             memory: MemoryStatus { used_bytes: 3 << 20, budget_bytes: 1 << 30 },
             structures: vec![
                 structure("small", StructureKind::Queue, 1, 100),
@@ -305,7 +277,15 @@ pub(crate) mod tests {
                 subscriptions: 2,
                 parked_replies: 1,
             },
+            links: vec![LinkStatus {
+                member: 9,
+                connected: true,
+                sent_bytes: 12,
+                copies: 1,
+                ..LinkStatus::default()
+            }],
             totals: Totals {
+                roles: RoleTotals { takeovers: 5, ..RoleTotals::default() },
                 connections: 9,
                 offenders: 1,
                 received_bytes: 10,
@@ -329,16 +309,5 @@ pub(crate) mod tests {
         assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
         let other = r#"{"member":{"id":7,"mood":"good"},"weather":1}"#;
         assert_eq!(serde_json::from_str::<Status>(other).unwrap().member.id, 7);
-    }
-
-    #[test]
-    fn the_text_shows_the_largest_structures_first() {
-        let mut status = example();
-        let text = status.to_string();
-        assert!(text.contains("up 1m 1s") && text.contains("3.0 MiB of 1024.0 MiB"), "{text}");
-        assert!(text.find("rs\n").unwrap() < text.find("small").unwrap(), "{text}");
-        let one = status.structures[0].clone();
-        status.structures = vec![one; STRUCTURES_SHOWN + 5];
-        assert!(status.to_string().ends_with("and 5 more (--json shows all)"));
     }
 }

@@ -60,7 +60,8 @@ async fn connection(mut stream: TcpStream, value_bytes: usize) {
             } else {
                 let (call, _) = control::decode::<Control>(frame).unwrap();
                 let config = StructureConfig::Map(MapConfig::default());
-                let declared = ControlReply::Declared { structure: StructureId(0), config };
+                let declared =
+                    ControlReply::Declared { structure: StructureId(0), config, since: Index(1) };
                 control::encode(FrameKind::ControlReply, call, &declared, &mut out).unwrap();
             }
         }

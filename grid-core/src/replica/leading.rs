@@ -54,6 +54,8 @@ pub struct Follower {
     /// What that copy began at: the follower has no record of that and before.
     copied: Seq,
     state: State,
+    /// Bytes that were sent of the copy.
+    copied_bytes: u64,
     required: bool,
     /// Since when this primary has known it as in sync.
     joined: Option<Nanos>,
@@ -102,6 +104,7 @@ impl Follower {
             stream: 0,
             copied: Seq(0),
             state: if has.is_some() { State::Streaming } else { State::Nothing },
+            copied_bytes: 0,
             required: false,
             joined: None,
             progress: now,
@@ -117,6 +120,15 @@ impl Follower {
     #[must_use]
     pub fn is_copying(&self) -> bool {
         matches!(self.state, State::Copying { .. })
+    }
+
+    /// How far the copy to it is, if one is under way: pieces sent, pieces that have arrived, bytes sent.
+    #[must_use]
+    pub fn copy_progress(&self) -> Option<(u32, u32, u64)> {
+        match self.state {
+            State::Copying { next, acked, .. } => Some((next, acked, self.copied_bytes)),
+            _ => None,
+        }
     }
 
     /// Whether it needs a copy that has not begun.
@@ -280,7 +292,7 @@ impl Replica {
             }
             leading.streams += 1;
             (follower.acked, follower.sent, follower.told) = (Seq(0), Seq(0), Seq(0));
-            follower.progress = now;
+            (follower.progress, follower.copied_bytes) = (now, 0);
             (follower.stream, follower.copied) = (leading.streams, last);
             follower.state =
                 State::Copying { cursor: Box::default(), next: 0, acked: 0, done: false };
@@ -326,6 +338,7 @@ impl Replica {
                 if upto == last && records.len() < COPY_RECORDS_BYTES {
                     *done = partition.copy_out(cursor, PIECE_BYTES.min(bytes_max), &mut buffer);
                 }
+                follower.copied_bytes += buffer.len() as u64;
                 Body::Copy { stream, number, after, records_bytes, rest: &buffer }
             }
         };

@@ -3,8 +3,11 @@
 use super::target::Target;
 use super::{Failure, Result, block_on, say};
 use clap::Args;
+use grid_core::wire::control::{Control, ControlReply};
 
-/// Show a member, its cluster and its structures
+/// Show the cluster, as the member at --addr sees it, and that member
+///
+/// It is answered by any member, also by one that waits for others to form a cluster or has no quorum.
 #[derive(Debug, Args)]
 pub(super) struct Status {
     #[command(flatten)]
@@ -14,7 +17,11 @@ pub(super) struct Status {
 impl Status {
     pub(super) fn run(self) -> Result {
         block_on(async {
-            let json = self.target.connect().await?.status().await?;
+            // Without a session: it is answered where the cluster cannot agree on one, or is not formed yet.
+            let reply = self.target.builder().ask(Control::Status).await?;
+            let ControlReply::Status(json) = reply else {
+                return Err(Failure::new(format!("the member answered {reply:?}")));
+            };
             if self.target.json {
                 return say(json);
             }

@@ -118,7 +118,7 @@ impl ControlNode {
         if self.join.is_empty() {
             return self.form().await;
         }
-        let mut line = Line::new(self.timing.waiting_line);
+        let mut line = self.line();
         loop {
             match self.look().await? {
                 Step::Join(group) => return self.join_group(group, &mut line).await,
@@ -147,7 +147,8 @@ impl ControlNode {
                 }
                 Err(e) if lasting(&e) => return Err(e),
                 Err(e) => {
-                    answers.insert(address, Answer::Silent(e.to_string()));
+                    let why = reason(&address, &e);
+                    answers.insert(address, Answer::Silent(why));
                 }
             }
         }
@@ -213,7 +214,7 @@ impl ControlNode {
         Ok(())
     }
 
-    async fn join_group(&self, group: u64, line: &mut Line) -> Result<()> {
+    async fn join_group(&self, group: u64, line: &mut Line<'_>) -> Result<()> {
         self.data.reach(Stage::Joining(group))?;
         self.set_group(group);
         loop {
@@ -254,7 +255,7 @@ impl ControlNode {
                 _ => {}
             }
         }
-        let mut line = Line::new(self.timing.waiting_line);
+        let mut line = self.line();
         loop {
             match self.ask_to_join(group).await {
                 Ok(()) => return Ok(()),
@@ -301,6 +302,13 @@ impl ControlNode {
     }
 }
 
+/// Why an address does not answer, without saying again which one it is.
+fn reason(address: &str, error: &Error) -> String {
+    let whole = error.to_string();
+    let detail = error.detail().and_then(|detail| detail.strip_prefix(address)?.strip_prefix(": "));
+    detail.map_or(whole, ToOwned::to_owned)
+}
+
 /// Waiting does not help against these.
 fn lasting(error: &Error) -> bool {
     matches!(
@@ -309,18 +317,29 @@ fn lasting(error: &Error) -> bool {
     )
 }
 
-/// A line in the log now and then.
-struct Line {
-    every: Duration,
-    last: Option<Instant>,
-}
-
-impl Line {
-    fn new(every: Duration) -> Self {
-        Line { every, last: None }
+impl ControlNode {
+    /// What this node waits for, as long as it has not started.
+    #[must_use]
+    pub fn waiting(&self) -> Option<String> {
+        self.waiting.lock().clone()
     }
 
-    fn say(&mut self, what: &str) {
+    /// Says what this node waits for.
+    pub(super) fn line(&self) -> Line<'_> {
+        Line { every: self.timing.waiting_line, last: None, told: &self.waiting }
+    }
+}
+
+/// Says what is waited for: to who asks at once, in the log now and then.
+pub(super) struct Line<'n> {
+    every: Duration,
+    last: Option<Instant>,
+    told: &'n Mutex<Option<String>>,
+}
+
+impl Line<'_> {
+    pub(super) fn say(&mut self, what: &str) {
+        *self.told.lock() = Some(what.to_owned());
         if self.last.is_none_or(|last| last.elapsed() >= self.every) {
             self.last = Some(Instant::now());
             tracing::info!("waiting for {what}");

@@ -11,6 +11,7 @@ use super::raft::machine::{Applying, Machine, SharedEvents};
 use super::raft::network::Network;
 use super::raft::store::LogStore;
 use super::raft::{self, Raft, Snapshot, Types, Vote};
+use super::roster::Roster;
 use super::service::Incoming;
 use super::timing::Timing;
 use super::{Events, Host};
@@ -67,6 +68,9 @@ pub struct ControlNode {
     events: SharedEvents,
     pub(super) quorum: Quorum,
     pub(super) promises: Promises,
+    pub(super) roster: Roster,
+    /// What this node waits for, until it has started.
+    pub(super) waiting: Mutex<Option<String>>,
     pub(super) incoming: Mutex<Option<Incoming>>,
     pub(super) leading: Mutex<Option<Leading>>,
     /// Membership changes one at a time.
@@ -129,6 +133,8 @@ impl ControlNode {
             applying,
             events,
             promises: Promises::default(),
+            roster: Roster::default(),
+            waiting: Mutex::default(),
             incoming: Mutex::default(),
             leading: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
@@ -148,6 +154,7 @@ impl ControlNode {
         let mut tasks = self.tasks.lock();
         tasks.spawn(Arc::clone(self).lead());
         tasks.spawn(Arc::clone(self).report());
+        tasks.spawn(Arc::clone(self).call_the_roll());
         tasks.spawn(Arc::clone(self).watch_over());
     }
 
@@ -183,12 +190,18 @@ impl ControlNode {
         let ours = |state: &ControlState| {
             state.boot(node).filter(|(of, _)| *of == boot).map(|(_, member)| member)
         };
+        let life = || self.applying.state.read().life();
+        let before = life();
         self.insist(Command::Start { boot, member }, |state| ours(state).is_some()).await?;
+        if before != 0 && before != life() {
+            tracing::warn!("all members had ended: what they held is lost, the cluster starts empty");
+        }
         let member = ours(&self.applying.state.read());
         let unknown = || Error::with(Kind::Internal, "the start of this member was not agreed on");
         let member = member.ok_or_else(unknown)?;
         // Only this sets it.
         let _ = self.me.member.set(member);
+        *self.waiting.lock() = None;
         tracing::info!(%member, %node, boot, "this member has started");
         Ok(member)
     }
@@ -199,7 +212,7 @@ impl ControlNode {
         command: Command,
         happened: impl Fn(&ControlState) -> bool,
     ) -> Result<()> {
-        let mut said: Option<Instant> = None;
+        let mut line = self.line();
         loop {
             let result = self.propose(command.clone(), ATTEMPT).await;
             if let Ok(Outcome::Refused(kind, detail)) = &result
@@ -219,10 +232,7 @@ impl ControlNode {
                 if error.kind() == Kind::Closed {
                     return Err(error);
                 }
-                if said.is_none_or(|said| said.elapsed() > self.timing.waiting_line) {
-                    said = Some(Instant::now());
-                    tracing::info!(%error, "waiting for the cluster to agree that this member starts");
-                }
+                line.say(&format!("the cluster to agree that this member starts ({error})"));
             }
             tokio::time::sleep(self.timing.probe).await;
         }
@@ -274,6 +284,18 @@ impl ControlNode {
     #[must_use]
     pub fn state(&self) -> Arc<RwLock<ControlState>> {
         Arc::clone(&self.applying.state)
+    }
+
+    /// What the cluster was configured with here.
+    #[must_use]
+    pub fn config(&self) -> &ClusterConfig {
+        &self.me.config
+    }
+
+    /// When this node was opened.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// This node.

@@ -58,6 +58,8 @@ impl Quorum {
     pub(super) fn look(&self, metrics: &RaftMetrics<Types>) {
         let mut seen = self.seen.lock();
         let good = match metrics.state {
+            // Nobody votes yet: there is no cluster that could lack a quorum.
+            _ if metrics.membership_config.voter_ids().next().is_none() => true,
             ServerState::Leader => leader_has(metrics, self.fresh),
             _ => seen.leader_has && seen.leader.is_some_and(|at| at.elapsed() < self.fresh),
         };

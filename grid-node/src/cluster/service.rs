@@ -33,6 +33,10 @@ impl Service for ControlNode {
                 }
                 Ok(self.not_me(to))
             }
+            Request::Look { member } if self.member() == Some(member) => {
+                Ok(Reply::Look(Box::new(self.brief())))
+            }
+            Request::Look { member } => Ok(self.not_me(member)),
             Request::Probe { promise } => Ok(Reply::Standing(self.standing(from.node, promise))),
             other => Err(other),
         }
@@ -69,7 +73,7 @@ impl Service for ControlNode {
                 Ok(()) => Reply::Done,
                 Err(error) => error.into(),
             },
-            Request::Beacon { .. } | Request::Probe { .. } => {
+            Request::Beacon { .. } | Request::Probe { .. } | Request::Look { .. } => {
                 Error::with(Kind::Internal, "answered elsewhere").into()
             }
         }
@@ -95,6 +99,7 @@ impl ControlNode {
             | Request::Report { group, .. } => *group,
             Request::Beacon { .. }
             | Request::Probe { .. }
+            | Request::Look { .. }
             | Request::State
             | Request::Adopt { .. } => return Ok(()),
         };

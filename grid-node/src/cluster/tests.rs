@@ -57,6 +57,10 @@ impl Host for TestHost {
         1 << 30
     }
 
+    fn copies(&self) -> Vec<CopyBrief> {
+        Vec::new()
+    }
+
     fn sessions_heard(&self) -> Vec<SessionId> {
         self.heard.lock().iter().copied().collect()
     }

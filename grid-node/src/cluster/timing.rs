@@ -21,6 +21,8 @@ pub struct Timing {
     pub connect: Duration,
     /// Between two reports of a member to the leader.
     pub report: Duration,
+    /// Between two questions to each other member what it says of itself.
+    pub roll: Duration,
     /// Between two decisions of the controller.
     pub control: Duration,
     /// A member whose last report is older than this gets nothing new to hold.
@@ -53,6 +55,7 @@ impl Default for Timing {
             snapshot_entries: 4000,
             connect: ms(1000),
             report: ms(500),
+            roll: ms(1000),
             control: ms(100),
             alive: ms(3000),
             session: ms(60_000),

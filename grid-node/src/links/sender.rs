@@ -6,6 +6,7 @@ use grid_core::error::{Error, Kind, Result};
 use grid_core::wire::hello::{self, Hello, MemberAnswer, MemberHello, PeerKind, Plane};
 use grid_core::wire::link::Message;
 use grid_core::wire::split_frame;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,7 +34,10 @@ pub(super) async fn run(shared: Weak<Shared>, link: Arc<Link>) {
             Ok(Ok(stream)) => {
                 pause = PAUSE.0;
                 tracing::debug!(member = %link.member, "data connection");
-                if let Err(error) = exchange(&strong, &link, stream).await
+                link.connected.store(true, Ordering::Relaxed);
+                let ended = exchange(&strong, &link, stream).await;
+                link.connected.store(false, Ordering::Relaxed);
+                if let Err(error) = ended
                     && !link.is_closed()
                 {
                     tracing::info!(member = %link.member, %error, "the data connection ended");
@@ -124,15 +128,16 @@ async fn send(shared: &Shared, link: &Link, mut stream: OwnedWriteHalf) -> Resul
                 link.ready(partition); // there is more
             }
             if out.len() >= WRITE_BYTES {
-                write(&mut stream, &mut out).await?;
+                write(link, &mut stream, &mut out).await?;
             }
         }
-        write(&mut stream, &mut out).await?;
+        write(link, &mut stream, &mut out).await?;
     }
 }
 
-async fn write(stream: &mut OwnedWriteHalf, out: &mut Vec<u8>) -> Result<()> {
+async fn write(link: &Link, stream: &mut OwnedWriteHalf, out: &mut Vec<u8>) -> Result<()> {
     let result = stream.write_all(out).await;
+    link.sent.add(out.len() as u64);
     out.clear();
     out.shrink_to(WRITE_BYTES * 4);
     result.map_err(|error| Error::with(Kind::Io, error.to_string()))
@@ -143,9 +148,11 @@ async fn receive(shared: &Arc<Shared>, link: &Link, mut stream: OwnedReadHalf) -
     loop {
         bytes.reserve(READ_BYTES);
         let n = stream.read_buf(&mut bytes).await;
-        if n.map_err(|error| Error::with(Kind::Io, error.to_string()))? == 0 {
+        let n = n.map_err(|error| Error::with(Kind::Io, error.to_string()))?;
+        if n == 0 {
             return Err(Error::with(Kind::Disconnected, "the member closed it"));
         }
+        link.received.add(n as u64);
         let now = shared.now();
         let mut used = 0;
         while let Some((frame, len)) =

@@ -3,11 +3,9 @@
 
 use super::handshake::{self, Stranger};
 use super::{connection, operator, table};
-use crate::cluster::ControlNode;
 use crate::cores::Task;
 use crate::links;
-use crate::plane::Plane;
-use crate::settings::Settings;
+use crate::observe::Lookout;
 use crate::shared::Shared;
 use grid_core::error::{Error, Kind, Result};
 use grid_core::wire::hello::{
@@ -24,9 +22,7 @@ const STRANGERS_MAX: usize = 4096;
 
 /// Accepts until the future is dropped.
 pub(crate) struct Acceptor {
-    pub(crate) settings: Settings,
-    pub(crate) node: Arc<ControlNode>,
-    pub(crate) plane: Plane,
+    pub(crate) lookout: Arc<Lookout>,
     pub(crate) cores: Vec<mpsc::Sender<Task>>,
     pub(crate) next: AtomicUsize,
 }
@@ -46,7 +42,7 @@ impl Acceptor {
                     continue;
                 }
             };
-            if self.plane.shared().is_some_and(|shared| shared.is_draining()) {
+            if self.lookout.plane.shared().is_some_and(|shared| shared.is_draining()) {
                 continue;
             }
             let this = Arc::clone(&self);
@@ -54,7 +50,7 @@ impl Acceptor {
                 let from = stream.peer_addr().map_or_else(|_| "?".to_owned(), |a| a.to_string());
                 let welcomed = this.welcome(stream, permit).await;
                 if let Err(error) = welcomed {
-                    if let Some(shared) = this.plane.shared() {
+                    if let Some(shared) = this.lookout.plane.shared() {
                         shared.counters.offenders.add(1);
                     }
                     tracing::warn!(%from, %error, "connection refused");
@@ -70,7 +66,7 @@ impl Acceptor {
     ) -> Result<()> {
         let io = |error: std::io::Error| Error::with(Kind::Io, error.to_string());
         stream.set_nodelay(true).map_err(io)?;
-        let timeout = self.settings.handshake_timeout;
+        let timeout = self.lookout.settings.handshake_timeout;
         let stranger = tokio::time::timeout(timeout, handshake::read(stream)).await;
         let late = |_| Error::with(Kind::Timeout, format!("no hello within {timeout:?}"));
         let stranger = stranger.map_err(late)??;
@@ -78,7 +74,7 @@ impl Acceptor {
         match stranger.hello.kind.clone() {
             PeerKind::Member(member) if member.plane == Carries::Control => {
                 let Stranger { stream, hello, rest } = stranger;
-                Arc::clone(&self.node).serve(stream, hello, rest).await
+                Arc::clone(&self.lookout.node).serve(stream, hello, rest).await
             }
             PeerKind::Member(member) => self.welcome_member(stranger, &member).await,
             PeerKind::Client => self.welcome_client(stranger).await,
@@ -86,15 +82,9 @@ impl Acceptor {
         }
     }
 
-    fn starting(&self) -> Result<Arc<Shared>> {
-        let text = "this member has not come to its cluster yet";
-        let error = || Error::with(Kind::NotServing, text).retry_in(Duration::from_millis(100));
-        self.plane.shared().ok_or_else(error)
-    }
-
     async fn welcome_member(&self, mut stranger: Stranger, member: &MemberHello) -> Result<()> {
-        let admitted = self.node.admit_member(&stranger.hello.cluster, &member.config);
-        let result = admitted.and_then(|()| self.starting()).and_then(|shared| {
+        let admitted = self.lookout.node.admit_member(&stranger.hello.cluster, &member.config);
+        let result = admitted.and_then(|()| self.lookout.shared()).and_then(|shared| {
             let known = |id| shared.agreed.read(|state| state.members().contains_key(&id));
             let id = member.member.filter(|id| known(*id));
             let unknown =
@@ -103,7 +93,7 @@ impl Acceptor {
         });
         let answer = match &result {
             Ok((shared, _)) => MemberAnswer::Welcome(MemberWelcome {
-                node: self.node.node(),
+                node: self.lookout.node.node(),
                 member: Some(shared.member),
             }),
             Err(error) => MemberAnswer::Refused {
@@ -155,8 +145,8 @@ impl Acceptor {
     }
 
     async fn welcome_operator(&self, mut stranger: Stranger) -> Result<()> {
-        match self.check_cluster(&stranger).and_then(|()| self.starting()) {
-            Ok(shared) => operator::serve(shared, stranger).await,
+        match self.check_cluster(&stranger) {
+            Ok(()) => operator::serve(Arc::clone(&self.lookout), stranger).await,
             Err(error) => {
                 let detail = error.detail().unwrap_or_default().to_owned();
                 stranger.answer(&Answer::Refused { kind: error.kind(), detail }).await?;
@@ -166,7 +156,7 @@ impl Acceptor {
     }
 
     fn check_cluster(&self, stranger: &Stranger) -> Result<()> {
-        let (own, asked) = (&self.settings.cluster, &stranger.hello.cluster);
+        let (own, asked) = (&self.lookout.settings.cluster, &stranger.hello.cluster);
         if asked == own {
             return Ok(());
         }
@@ -180,9 +170,9 @@ impl Acceptor {
         stranger: &Stranger,
     ) -> Result<(Arc<Shared>, crate::sessions::Pass, Welcome)> {
         self.check_cluster(stranger)?;
-        let shared = self.starting()?;
+        let shared = self.lookout.shared()?;
         shared.counters.accepted.add(1);
-        let max = self.settings.connections_max as u64;
+        let max = self.lookout.settings.connections_max as u64;
         if shared.counters.connections.get() >= max {
             let text = format!("{max} connections are the most (limits.connections-max)");
             return Err(Error::with(Kind::Overloaded, text));

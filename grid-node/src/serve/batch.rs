@@ -6,7 +6,7 @@ use super::control;
 use crate::cell::{Cell, Reply, ReplyTo, Submitted};
 use crate::shared::Shared;
 use grid_core::error::{Error, Kind, Result};
-use grid_core::ids::{PartitionId, RequestId};
+use grid_core::ids::PartitionId;
 use grid_core::op::{Op, OpCode};
 use grid_core::partition::{Request, Stamp};
 use grid_core::partitioning::partition_of;

@@ -1,8 +1,10 @@
 //! Operators: they have no session, so that they are served where the cluster cannot agree on one, and by
-//! the control thread, so that they are served when the cores are busy.
+//! the control thread, so that they are served when the cores are busy. A member that has not come to its
+//! cluster answers them too.
 
 use super::handshake::Stranger;
 use super::table;
+use crate::observe::Lookout;
 use crate::shared::Shared;
 use crate::status::Observe;
 use grid_core::control::{Command, Outcome};
@@ -24,17 +26,20 @@ const SILENCE: Duration = Duration::from_secs(300);
 ///
 /// # Errors
 /// What it did wrong.
-pub(super) async fn serve(shared: Arc<Shared>, mut stranger: Stranger) -> Result<()> {
+pub(super) async fn serve(lookout: Arc<Lookout>, mut stranger: Stranger) -> Result<()> {
     let io = |error: std::io::Error| Error::with(Kind::Io, error.to_string());
     let reached = stranger.reached();
-    let welcome = table::welcome(&shared, &stranger.hello, SessionId(0), reached)?;
+    let welcome = match lookout.shared() {
+        Ok(shared) => table::welcome(&shared, &stranger.hello, SessionId(0), reached)?,
+        Err(_) => table::welcome_early(&lookout),
+    };
     stranger.answer(&Answer::Welcome(welcome)).await?;
     let Stranger { mut stream, rest: mut bytes, .. } = stranger;
     loop {
         while let Some((frame, used)) = split_frame(&bytes, FRAME_BYTES_MAX)? {
             let (call, message) = control::decode::<Control>(frame)?;
             bytes.drain(..used);
-            let reply = match answer(&shared, message, reached).await {
+            let reply = match answer(&lookout, message, reached).await {
                 Ok(reply) => reply,
                 Err(error) => ControlReply::refused(&error),
             };
@@ -51,22 +56,28 @@ pub(super) async fn serve(shared: Arc<Shared>, mut stranger: Stranger) -> Result
 }
 
 async fn answer(
-    shared: &Shared,
+    lookout: &Lookout,
     message: Control,
     reached: Option<std::net::SocketAddr>,
 ) -> Result<ControlReply> {
     match message {
         Control::Status => {
-            let status = serde_json::to_string(&shared.status());
+            let status = serde_json::to_string(&lookout.status());
             let status = status.map_err(|e| Error::with(Kind::Internal, e.to_string()))?;
             Ok(ControlReply::Status(status))
         }
         Control::Table { known } => {
-            let table = table::newer_than(known, shared, reached)?;
+            let table = table::newer_than(known, &*lookout.shared()?, reached)?;
             Ok(table.map_or(ControlReply::Unchanged, ControlReply::Table))
         }
         Control::Heartbeat => Ok(ControlReply::Done),
-        Control::Admin(order) => obey(shared, order).await,
+        Control::Admin(AdminCommand::ForceNewCluster) => {
+            tracing::warn!("an operator orders a new beginning without the lost voters");
+            let followed = lookout.node.force_new_cluster(&[]).await?;
+            tracing::warn!(?followed, "these members follow");
+            Ok(ControlReply::Done)
+        }
+        Control::Admin(order) => obey(&*lookout.shared()?, order).await,
         _ => Err(Error::with(Kind::Invalid, "operators have no session for this")),
     }
 }
@@ -96,12 +107,7 @@ async fn obey(shared: &Shared, order: AdminCommand) -> Result<ControlReply> {
             Command::Leave(member)
         }
         AdminCommand::ForceNewCluster => {
-            let addresses: Vec<String> = shared.agreed.read(|state| {
-                let others = state.members().iter().filter(|(id, _)| **id != shared.member);
-                others.map(|(_, info)| info.address.clone()).collect()
-            });
-            shared.agreed.node.force_new_cluster(&addresses).await?;
-            return Ok(ControlReply::Done);
+            return Err(Error::with(Kind::Internal, "this is obeyed elsewhere"));
         }
     };
     match shared.agreed.propose(command, shared.settings.operation_timeout).await? {

@@ -1,5 +1,6 @@
 //! The table as this member tells it to clients.
 
+use crate::observe::Lookout;
 use crate::shared::Shared;
 use grid_core::control::ControlState;
 use grid_core::error::Result;
@@ -32,6 +33,23 @@ pub(super) fn welcome(
         lease_ms: shared.cluster.lease_ms,
         table: newer_than(known, shared, reached)?,
     })
+}
+
+/// What an operator is told by a member that has not come to its cluster.
+pub(super) fn welcome_early(lookout: &Lookout) -> Welcome {
+    let settings = &lookout.settings;
+    let timeout = settings.session_timeout.as_millis();
+    Welcome {
+        cluster_life: 0,
+        member: MemberId(0),
+        session: SessionId(0),
+        session_timeout_ms: u64::try_from(timeout).unwrap_or(u64::MAX),
+        partitions: settings.partitions,
+        frame_bytes_max: u32::try_from(settings.frame_bytes_max).unwrap_or(u32::MAX),
+        applied: Index(0),
+        lease_ms: settings.lease_ms,
+        table: None,
+    }
 }
 
 /// The table, unless the client has it: `known` is the index of its own. `reached` is where the client has
@@ -76,6 +94,5 @@ pub(super) fn newer_than(
 /// Position of the last change of anything that the table tells.
 fn changed_at(state: &ControlState) -> Index {
     let records = state.table().iter().map(|record| record.index);
-    let members = state.members().keys().map(|member| Index(member.0));
-    records.chain(members).max().unwrap_or_default()
+    records.chain([state.members_at()]).max().unwrap_or_default()
 }

@@ -147,7 +147,7 @@ impl Connection {
         match message {
             Control::Declare { name, kind } => {
                 let (structure, config) = world.declare(&name, kind)?;
-                Ok(ControlReply::Declared { structure, config })
+                Ok(ControlReply::Declared { structure, config, since: Index(world.index) })
             }
             Control::Subscribe { structure, partition, subscription } => {
                 let primary = world.owners[usize::from(partition.0)].first().copied();

@@ -1,6 +1,7 @@
 //! What members say to one another on a control connection.
 
 use crate::cluster::raft::{LogId, SnapshotMeta, Types, Vote};
+use crate::cluster::roster::Brief;
 use grid_core::control::{Command, ControlState, Outcome};
 use grid_core::error::{Error, Kind, Result};
 use grid_core::ids::{Index, MemberId, NodeId, SessionId};
@@ -56,6 +57,8 @@ pub(in crate::cluster) enum Request {
     Beacon { from: MemberId, to: MemberId, beacon: Beacon },
     /// What do you belong to? And if to nothing: do you promise to let me form a cluster?
     Probe { promise: bool },
+    /// What do you say of yourself, if you are this member?
+    Look { member: MemberId },
     /// All that you know, for a new beginning after a majority was lost.
     State,
     /// The log that you belong to has lost its majority for good; this other one goes on from it.
@@ -95,6 +98,7 @@ pub(in crate::cluster) enum Reply {
     },
     Beacon(BeaconReply),
     Standing(Standing),
+    Look(Box<Brief>),
     State {
         group: u64,
         last: Option<LogId>,

@@ -1,0 +1,117 @@
+//! What an operator sees and does, with whole members.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use grid_client::Client;
+use grid_core::wire::control::{Control, ControlReply};
+use grid_node::Member;
+use grid_node::status::{LogRole, PartitionState, Status};
+use grid_tests::{cluster, cluster_with, is_whole, known, until};
+
+async fn ask(address: &str) -> grid_core::Result<Status> {
+    match Client::builder().address(address).ask(Control::Status).await? {
+        ControlReply::Status(json) => Ok(serde_json::from_str(&json).unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_member_tells_of_all_and_of_one_that_is_gone() {
+    let mut members = cluster(3).await;
+    for member in &members {
+        let status = ask(&member.address().to_string()).await.unwrap();
+        assert_eq!(status.cluster.members.len(), 3);
+        assert_eq!(status.member.id, member.id().0);
+        assert!(status.waiting.is_none() && status.dangers.is_empty(), "{status}");
+        let sum = |of: fn(&grid_node::status::PeerStatus) -> u64| {
+            status.cluster.members.iter().map(of).sum::<u64>()
+        };
+        assert_eq!((sum(|m| m.primary), sum(|m| m.backup)), (31, 31), "{status}");
+        let leaders = status.cluster.members.iter().filter(|m| m.log == LogRole::Leader);
+        assert_eq!(leaders.count(), 1, "{status}");
+        assert_eq!((status.cluster.log.voters.len(), status.cluster.log.quorum), (3, true));
+        assert!(status.cluster.members.iter().all(|m| m.version.is_some()));
+    }
+    let gone = members.remove(1);
+    let id = gone.id().0;
+    drop(gone); // as one that is killed: it tells nobody
+    let silent = |status: &Status| {
+        let peer = status.cluster.members.iter().find(|member| member.id == id);
+        peer.is_some_and(|peer| peer.silent_ms.is_some() && peer.primary == 0)
+    };
+    let status = until(&members[0], "the other one's silence", silent).await;
+    let text = status.to_string();
+    assert!(text.contains("SILENT"), "{text}");
+    assert!(status.dangers.iter().any(|d| d.contains("has not answered for")), "{text}");
+    assert!(status.dangers.iter().any(|d| d.contains("2 of 3 voters answer")), "{text}");
+    for member in &members {
+        let whole = |status: &Status| status.partitions.full == 31;
+        until(member, "all partitions twice again", whole).await;
+    }
+    let taken: u64 = members.iter().map(|m| m.status().totals.roles.takeovers).sum();
+    assert!(taken > 0, "somebody took over");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_alone_is_degraded_and_says_why_it_is_not_safe() {
+    let member = grid_tests::join(None, |builder| builder).await;
+    let status = member.status();
+    assert_eq!((status.partitions.degraded, status.partitions.full), (31, 0));
+    assert_eq!(status.partitions.not_full.len(), 31);
+    assert_eq!(status.partitions.not_full[0].state, PartitionState::Degraded);
+    assert!(status.dangers[0].contains("stopping it loses the data"), "{status}");
+    // Without backups it is as it should be.
+    let single = grid_tests::join(None, |builder| builder.set("cluster.sync-backups", 0)).await;
+    assert!(is_whole(&single.status(), 1), "{}", single.status());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_quorum_members_say_so_and_serve_what_they_have() {
+    let mut members = cluster_with(3, |builder| builder.set("cluster.sync-backups", 2)).await;
+    let client = grid_tests::client(&members[0]).await;
+    let map = client.map::<u32, u32>("m");
+    let _ = map.size().await; // from now on the name is agreed on
+    known(&members, 1).await;
+    for n in 0..50 {
+        map.set(&n, &n).await.unwrap();
+    }
+    let last = members.remove(0);
+    members.into_iter().for_each(drop);
+    let status = until(&last, "no quorum", |status| !status.cluster.log.quorum).await;
+    assert!(status.to_string().starts_with("NO QUORUM"), "{status}");
+    assert!(status.dangers[0].contains("no quorum"), "{status}");
+    // An operator is answered; a new client is told.
+    let address = last.address().to_string();
+    assert!(!ask(&address).await.unwrap().cluster.log.quorum);
+    let within = std::time::Duration::from_secs(1);
+    let refused = Client::builder().address(address).connect_timeout(within).connect().await;
+    assert!(refused.unwrap_err().to_string().contains("no quorum"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_waits_for_others_says_for_whom() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let absent = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    let own = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = own.local_addr().unwrap().to_string();
+    drop(own);
+    let builder = Member::builder().cores(1).bind(&address).set("join", &absent);
+    let starting = tokio::spawn(builder.start());
+    let status = loop {
+        match ask(&address).await {
+            Ok(status) if status.waiting.as_ref().is_some_and(|w| w.contains(&absent)) => {
+                break status;
+            }
+            _ => assert!(!starting.is_finished()),
+        }
+    };
+    assert!(status.to_string().starts_with("WAITING     for an answer of"), "{status}");
+    assert_eq!((status.member.id, status.cluster.log.quorum), (0, true), "no false alarm");
+    let refused = Client::builder()
+        .address(address)
+        .connect_timeout(std::time::Duration::from_millis(300))
+        .connect()
+        .await;
+    assert!(refused.unwrap_err().to_string().contains("it waits for an answer of"));
+    starting.abort();
+}
