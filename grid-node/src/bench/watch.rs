@@ -1,5 +1,6 @@
 //! The cluster's table as one member tells it, asked again and again over a connection without a session.
 
+use crate::status::Status;
 use grid_core::error::{Error, Kind, Result};
 use grid_core::ids::Index;
 use grid_core::limits::FRAME_BYTES_MAX;
@@ -72,25 +73,41 @@ impl Watch {
     /// # Errors
     /// `Disconnected` if the member does not answer, and what it refuses.
     pub fn ask(&mut self) -> Result<bool> {
-        self.calls += 1;
-        let mut out = Vec::new();
-        let message = Control::Table { known: self.table.index() };
-        control::encode(FrameKind::Control, self.calls, &message, &mut out)?;
-        self.stream.write_all(&out).map_err(lost)?;
-        let reply = loop {
-            if let Some((frame, used)) = split_frame(&self.bytes, FRAME_BYTES_MAX)? {
-                let (_, reply) = control::decode::<ControlReply>(frame)?;
-                self.bytes.drain(..used);
-                break reply.accepted()?;
-            }
-            receive(&mut self.stream, &mut self.bytes)?;
-        };
-        match reply {
+        match self.call(&Control::Table { known: self.table.index() })? {
             ControlReply::Table(table) => {
                 self.table = table;
                 Ok(true)
             }
             _ => Ok(false),
+        }
+    }
+
+    /// What the member tells of itself and its cluster.
+    ///
+    /// # Errors
+    /// `Disconnected` if the member does not answer, and what it refuses.
+    pub fn status(&mut self) -> Result<Status> {
+        let odd = |e: String| Error::with(Kind::Malformed, format!("no status: {e}"));
+        match self.call(&Control::Status)? {
+            ControlReply::Status(json) => {
+                serde_json::from_str(&json).map_err(|e| odd(e.to_string()))
+            }
+            other => Err(odd(format!("{other:?}"))),
+        }
+    }
+
+    fn call(&mut self, message: &Control) -> Result<ControlReply> {
+        self.calls += 1;
+        let mut out = Vec::new();
+        control::encode(FrameKind::Control, self.calls, message, &mut out)?;
+        self.stream.write_all(&out).map_err(lost)?;
+        loop {
+            if let Some((frame, used)) = split_frame(&self.bytes, FRAME_BYTES_MAX)? {
+                let (_, reply) = control::decode::<ControlReply>(frame)?;
+                self.bytes.drain(..used);
+                return reply.accepted();
+            }
+            receive(&mut self.stream, &mut self.bytes)?;
         }
     }
 }
