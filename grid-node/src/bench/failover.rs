@@ -13,7 +13,7 @@ mod samples;
 use super::keys::Random;
 use clap::{Args, ValueEnum};
 use grid_client::Client;
-use grid_core::error::{Error, Kind, Result};
+use grid_core::error::Result;
 use grid_core::ids::PartitionId;
 use grid_core::wire::table::TableView;
 use members::Members;
@@ -178,9 +178,7 @@ impl Run<'_> {
     }
 
     fn choose(&mut self, mode: Mode, members: &Members) -> Result<usize> {
-        let leader = members.leader().ok_or_else(|| {
-            Error::with(Kind::Internal, "no log of a member says that it leads the control log")
-        })?;
+        let (leader, _) = members.leader()?;
         if mode.of_leader() {
             return Ok(leader);
         }

@@ -1,5 +1,6 @@
 //! The cluster's table as one member tells it, asked again and again over a connection without a session.
 
+use crate::status::Status;
 use grid_core::error::{Error, Kind, Result};
 use grid_core::ids::Index;
 use grid_core::limits::FRAME_BYTES_MAX;
@@ -16,14 +17,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// See the module documentation.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub struct Watch {
     stream: TcpStream,
     bytes: Vec<u8>,
     calls: u64,
     /// Length of a lease, in milliseconds.
-    pub(super) lease_ms: u32,
+    pub lease_ms: u32,
     /// The newest table that was told.
-    pub(super) table: TableView,
+    pub table: TableView,
 }
 
 impl Watch {
@@ -31,7 +32,7 @@ impl Watch {
     ///
     /// # Errors
     /// `Io` if nobody answers there, and what the member refuses.
-    pub(super) fn open(address: SocketAddr, cluster: &str) -> Result<Self> {
+    pub fn open(address: SocketAddr, cluster: &str) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE);
         let stream = stream.and_then(|stream| {
             stream.set_read_timeout(Some(PATIENCE))?;
@@ -71,26 +72,42 @@ impl Watch {
     ///
     /// # Errors
     /// `Disconnected` if the member does not answer, and what it refuses.
-    pub(super) fn ask(&mut self) -> Result<bool> {
-        self.calls += 1;
-        let mut out = Vec::new();
-        let message = Control::Table { known: self.table.index() };
-        control::encode(FrameKind::Control, self.calls, &message, &mut out)?;
-        self.stream.write_all(&out).map_err(lost)?;
-        let reply = loop {
-            if let Some((frame, used)) = split_frame(&self.bytes, FRAME_BYTES_MAX)? {
-                let (_, reply) = control::decode::<ControlReply>(frame)?;
-                self.bytes.drain(..used);
-                break reply.accepted()?;
-            }
-            receive(&mut self.stream, &mut self.bytes)?;
-        };
-        match reply {
+    pub fn ask(&mut self) -> Result<bool> {
+        match self.call(&Control::Table { known: self.table.index() })? {
             ControlReply::Table(table) => {
                 self.table = table;
                 Ok(true)
             }
             _ => Ok(false),
+        }
+    }
+
+    /// What the member tells of itself and its cluster.
+    ///
+    /// # Errors
+    /// `Disconnected` if the member does not answer, and what it refuses.
+    pub fn status(&mut self) -> Result<Status> {
+        let odd = |e: String| Error::with(Kind::Malformed, format!("no status: {e}"));
+        match self.call(&Control::Status)? {
+            ControlReply::Status(json) => {
+                serde_json::from_str(&json).map_err(|e| odd(e.to_string()))
+            }
+            other => Err(odd(format!("{other:?}"))),
+        }
+    }
+
+    fn call(&mut self, message: &Control) -> Result<ControlReply> {
+        self.calls += 1;
+        let mut out = Vec::new();
+        control::encode(FrameKind::Control, self.calls, message, &mut out)?;
+        self.stream.write_all(&out).map_err(lost)?;
+        loop {
+            if let Some((frame, used)) = split_frame(&self.bytes, FRAME_BYTES_MAX)? {
+                let (_, reply) = control::decode::<ControlReply>(frame)?;
+                self.bytes.drain(..used);
+                return reply.accepted();
+            }
+            receive(&mut self.stream, &mut self.bytes)?;
         }
     }
 }

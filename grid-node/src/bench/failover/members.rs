@@ -20,8 +20,6 @@ const STILL: Duration = Duration::from_secs(1);
 /// For a cluster to form or become whole again.
 const WHOLE: Duration = Duration::from_secs(90);
 const TICK: Duration = Duration::from_millis(20);
-/// What a member logs when it becomes the leader of the control log.
-const LEADS: &str = "this member leads the cluster";
 
 /// All of them. They end, and what they have left behind goes, when this is dropped.
 #[derive(Debug)]
@@ -70,17 +68,18 @@ impl Members {
         self.all.iter().map(|member| member.address).collect()
     }
 
-    /// The one that became the leader of the control log last, of those that run.
-    pub(super) fn leader(&self) -> Option<usize> {
+    /// The one that leads the control log, and its term there.
+    ///
+    /// # Errors
+    /// If none says that it does.
+    pub(super) fn leader(&self) -> Result<(usize, u64)> {
         let running = self.all.iter().enumerate().filter(|(_, member)| member.child.is_some());
-        let led = running.filter_map(|(n, member)| Some((member.last_led()?, n)));
-        led.max().map(|(_, n)| n)
-    }
-
-    /// How often any became the leader of the control log.
-    pub(super) fn elections(&self) -> usize {
-        let log = |member: &Member| std::fs::read_to_string(&member.log).unwrap_or_default();
-        self.all.iter().map(|member| log(member).matches(LEADS).count()).sum()
+        let leads = |(n, member): (usize, &Member)| {
+            let log = Watch::open(member.address, CLUSTER).ok()?.status().ok()?.cluster.log;
+            log.leads.then_some((log.term, n))
+        };
+        let none = || Error::with(Kind::NoQuorum, "no member says that it leads the control log");
+        running.filter_map(leads).max().map(|(term, n)| (n, term)).ok_or_else(none)
     }
 
     /// A connection to any that runs and is not this one.
@@ -235,13 +234,6 @@ impl Member {
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().map_err(io)?);
         Ok(())
-    }
-
-    /// When it became the leader last, as its log says: times in UTC that sort as text.
-    fn last_led(&self) -> Option<String> {
-        let log = std::fs::read_to_string(&self.log).ok()?;
-        let line = log.lines().rfind(|line| line.contains(LEADS))?;
-        Some(line.split_whitespace().next()?.to_owned())
     }
 }
 

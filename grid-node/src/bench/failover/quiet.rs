@@ -25,7 +25,7 @@ pub struct Quiet {
     pub promotions: u64,
     /// Partitions whose in-sync replicas became others or fewer, each time counted.
     pub shrinks: u64,
-    /// How often a member became the leader of the control log.
+    /// Terms of the control log that began.
     pub elections: u64,
     /// The load and what it met.
     pub load: MapReport,
@@ -58,7 +58,7 @@ pub(super) fn run(
         .name("bench-load".into())
         .spawn(move || map::run(&args))
         .map_err(|e| Error::with(Kind::Io, e.to_string()))?;
-    let (mut watch, elections) = (members.watch(None)?, members.elections());
+    let (mut watch, (_, term)) = (members.watch(None)?, members.leader()?);
     let (mut promotions, mut shrinks, mut told) = (0, 0, Instant::now());
     let began = Instant::now();
     while !load.is_finished() {
@@ -76,7 +76,7 @@ pub(super) fn run(
     }
     let panicked = |_| Error::with(Kind::Internal, "the load has panicked");
     let load = load.join().map_err(panicked)??;
-    let elections = (members.elections() - elections) as u64;
+    let elections = members.leader()?.1.saturating_sub(term);
     Ok(Quiet { minutes, promotions, shrinks, elections, load })
 }
 
