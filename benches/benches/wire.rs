@@ -25,7 +25,7 @@ fn header(code: u8, n: u64) -> RequestHeader {
         structure: StructureId(1),
         request: RequestId(n),
         floor: RequestId(0),
-        again: false,
+        attempt: 0,
         read: Read::Linearizable,
         applied: Index(1),
     }
@@ -56,7 +56,7 @@ fn decode(mut bytes: &[u8]) {
 fn encode_replies(value: &[u8], out: &mut Vec<u8>) {
     out.clear();
     for n in 0..FRAMES {
-        let at = reply::begin(RequestId(n), Index(1), out);
+        let at = reply::begin(RequestId(n), 0, Index(1), out);
         out.extend_from_slice(value);
         wire::end_frame(out, at);
     }

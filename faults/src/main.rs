@@ -43,7 +43,9 @@ enum Which {
     Link,
     /// Full disks
     Disk,
-    /// All of them
+    /// Members cannot agree on anything while data goes between them: no operation may fail
+    Quorum,
+    /// All of them but the last
     All,
 }
 
@@ -64,6 +66,9 @@ struct Run {
     /// Which faults
     #[arg(long, value_enum, default_value = "all")]
     profile: Which,
+    /// How long each fault lasts, in seconds, instead of what the seed says
+    #[arg(long)]
+    lasts: Option<f64>,
     /// Begin no fault after so many seconds
     #[arg(long)]
     seconds: Option<u64>,
@@ -184,6 +189,7 @@ fn config(options: Run) -> Config {
         Which::Cut => Profile::Cut,
         Which::Link => Profile::Link,
         Which::Disk => Profile::Disk,
+        Which::Quorum => Profile::Quorum,
         Which::All => Profile::All,
     };
     let seconds = Duration::from_secs;
@@ -194,7 +200,8 @@ fn config(options: Run) -> Config {
             arguments: options.arguments,
             environment: options.environment,
             direct: options.direct,
-            detours: matches!(profile, Profile::Link | Profile::All) && !options.no_proxies,
+            detours: matches!(profile, Profile::Link | Profile::Quorum | Profile::All)
+                && !options.no_proxies,
             disk_mebibytes: options.disk_mib,
             out: options
                 .out
@@ -206,6 +213,7 @@ fn config(options: Run) -> Config {
             tasks: options.load.tasks.into(),
             rate: options.load.rate,
             timeout: Duration::from_millis(options.load.timeout_ms),
+            steady: profile == Profile::Quorum,
             closing: seconds(options.patience.safe_within),
             seed,
         },
@@ -213,6 +221,7 @@ fn config(options: Run) -> Config {
         faults: options.faults,
         profile,
         flips: options.flips,
+        lasts: options.lasts.and_then(|lasts| Duration::try_from_secs_f64(lasts).ok()),
         lasts_max: options.seconds.map(seconds),
         down_max: options.down_max,
         expect_loss: options.expect_loss,

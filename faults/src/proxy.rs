@@ -5,6 +5,7 @@
 //! A proxy cannot lose packets, since TCP would send them again; for that there are [`crate::net`]'s rules. What
 //! the kernel here has no queueing discipline for (delay, jitter) is what the proxy is for.
 
+mod nature;
 mod pace;
 mod pipe;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod trouble;
 pub use trouble::{Direction, Latency, Trouble};
 
 use crate::rng::Rng;
+use nature::Nature;
 use pipe::{End, Pipe};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -166,7 +168,8 @@ async fn exchange(
 ) -> Result<(), End> {
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
-    let pipe = |direction| Pipe { direction, handle };
+    let nature = Nature::default();
+    let pipe = |direction| Pipe { direction, handle, nature: &nature };
     let (up, down) = (pipe(Direction::ToServer), pipe(Direction::ToClient));
     let up = up.run(from_client, to_server, rng.fork());
     let down = down.run(from_server, to_client, rng);

@@ -36,6 +36,8 @@ pub struct Config {
     pub profile: Profile,
     /// Whether bits may be flipped behind TCP's back.
     pub flips: bool,
+    /// How long each fault lasts, instead of what the schedule says; not those that are over at once.
+    pub lasts: Option<Duration>,
     /// After this long no further fault is begun.
     pub lasts_max: Option<Duration>,
     /// Most members that the others have to do without at a time.
@@ -96,7 +98,10 @@ fn schedule(config: &Config, log: &Log) -> Result<Vec<Step>> {
         proxies: config.cluster.detours && !config.cluster.direct,
         flips: config.flips,
     };
-    let steps = plan(config.seed, config.faults, config.profile, conditions);
+    let mut steps = plan(config.seed, config.faults, config.profile, conditions);
+    for fault in steps.iter_mut().map(|step| &mut step.fault).filter(|f| !f.lasts.is_zero()) {
+        fault.lasts = config.lasts.unwrap_or(fault.lasts);
+    }
     if steps.len() < config.faults {
         let what = "no fault of this profile is possible with these members on this network";
         return Err(Error::failed("the schedule", what));
@@ -189,6 +194,14 @@ fn judge(
         wrong.push(format!("{target} could not be read when everything was healed: {why}"));
     }
     wrong.extend(panics(config));
+    if config.profile == Profile::Quorum {
+        wrong.extend(history.errors.iter().map(|(error, count)| {
+            format!("{count} operations failed though data went between all members: {error}")
+        }));
+        if first_lines(config, "the cluster has no quorum").is_empty() && !done.is_empty() {
+            wrong.push("no member has noticed that there was no quorum".into());
+        }
+    }
     let losses: Vec<(u64, u64)> = match config.expect_loss {
         true => done.iter().filter(|d| d.restarted).map(|d| (d.begun, d.over)).collect(),
         false => Vec::new(),
@@ -238,16 +251,21 @@ fn report(path: &Path, found: &Findings, log: &Log, wrong: &mut Vec<String>) -> 
 
 /// Panics in the logs of members.
 fn panics(config: &Config) -> Vec<String> {
+    first_lines(config, "panicked at")
+}
+
+/// The first line with a text of each member's log that has one.
+fn first_lines(config: &Config, text: &str) -> Vec<String> {
     let logs: Vec<PathBuf> = (1..=config.cluster.members)
         .map(|member| config.cluster.out.join(format!("m{member}.log")))
         .collect();
-    let panicked = logs.iter().filter_map(|path| {
-        let text = std::fs::read(path).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let line = text.lines().find(|line| line.contains("panicked at"))?;
+    let found = logs.iter().filter_map(|path| {
+        let log = std::fs::read(path).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let line = log.lines().find(|line| line.contains(text))?;
         Some(format!("{}: {line}", path.display()))
     });
-    panicked.collect()
+    found.collect()
 }
 
 fn create(path: &Path, fill: impl FnOnce(BufWriter<File>) -> std::io::Result<()>) -> Result<()> {

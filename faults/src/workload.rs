@@ -40,6 +40,9 @@ pub struct Config {
     pub rate: u32,
     /// Deadline of an operation.
     pub timeout: Duration,
+    /// Whether maps and queues stay the same, and are used once by every client before anything else: while
+    /// members cannot agree on anything, there are no new ones.
+    pub steady: bool,
     /// How long the closing reads may take in all.
     pub closing: Duration,
     /// What is chosen at random follows from it.
@@ -187,7 +190,7 @@ async fn load(
     clients: &[Client],
     history: &mut History,
 ) -> Vec<Caller> {
-    let spaces = Arc::new(Spaces::default());
+    let spaces = Arc::new(Spaces::new(config.steady));
     let mut rng = Rng::new(config.seed);
     let mut workers = tokio::task::JoinSet::new();
     let mut process = 0;

@@ -24,7 +24,7 @@ fn every_kind(frame: &[u8]) {
     }
     if let Ok((header, body)) = reply::decode(frame) {
         let mut again = Vec::new();
-        let at = reply::begin(header.request, header.applied, &mut again);
+        let at = reply::begin(header.request, header.attempt, header.applied, &mut again);
         if header.failed {
             let error = reply::error(body);
             reply::fail(&error, at, &mut again);

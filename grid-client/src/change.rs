@@ -258,3 +258,61 @@ impl State {
         fx.declare = self.subscriptions.forget_ids();
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use grid_core::Read;
+    use grid_core::handle::Call;
+    use grid_core::ids::{Index, StructureId};
+    use grid_core::op::OpCode;
+    use grid_core::wire::table::MemberAddress;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+
+    /// A client with a connection to each of so many members, which never say anything: lane n leads
+    /// partition n. The sockets are the members' ends.
+    pub(crate) fn connected(members: u16) -> (State, Vec<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let at = |n| MemberAddress { member: MemberId(n), address: address.to_string() };
+        let all = (1..=members.into()).map(at).collect();
+        let partitions: Vec<[u16; 1]> = (0..members).map(|n| [n]).collect();
+        let partitions = partitions.iter().map(|replicas| replicas.as_slice());
+        let table = TableView::new(Index(9), 1, all, partitions).unwrap();
+        let mut state = State::new(members, Arc::default());
+        let mut sockets = Vec::new();
+        for member in 1..=members.into() {
+            let socket = TcpStream::connect(address).unwrap();
+            sockets.push(listener.accept().unwrap().0);
+            let welcome = Welcome {
+                cluster_life: 1,
+                member: MemberId(member),
+                session: SessionId(5),
+                session_timeout_ms: 60_000,
+                partitions: members,
+                frame_bytes_max: 1 << 20,
+                applied: Index(9),
+                lease_ms: 400,
+                table: (member == 1).then(|| table.clone()),
+            };
+            let mut fx = Effects::default();
+            state.adopt(&address.to_string(), &welcome, socket, &mut fx).unwrap();
+        }
+        (state, sockets)
+    }
+
+    /// Begins a read of a partition.
+    pub(crate) fn get(state: &mut State, partition: PartitionId, now: Instant) {
+        let call = Call {
+            code: OpCode::MapGet,
+            partition,
+            structure: StructureId(0),
+            life: 0,
+            body: &[],
+            timeout: None,
+            read: Read::Linearizable,
+        };
+        state.begin(&call, now, now + Duration::from_secs(60)).unwrap();
+    }
+}

@@ -260,7 +260,8 @@ fn learn(
     let mut state = shared.state.lock();
     match declared {
         _ if shared.check(&state, life).is_err() => true,
-        Ok(ControlReply::Declared { structure, .. }) => {
+        Ok(ControlReply::Declared { structure, since, .. }) => {
+            state.applied = state.applied.max(since);
             state.names.insert(structure, (name.to_owned(), kind));
             state.subscriptions.learn(name, structure);
             true

@@ -49,8 +49,9 @@ impl Invoke for Remote {
         Box::pin(async move {
             let life = shared.life();
             match shared.call(Control::Declare { name: name.clone(), kind }, timeout).await? {
-                ControlReply::Declared { structure, .. } => {
+                ControlReply::Declared { structure, since, .. } => {
                     let mut state = shared.state.lock();
+                    state.applied = state.applied.max(since);
                     if shared.check(&state, life).is_ok() {
                         state.names.insert(structure, (name, kind));
                     }

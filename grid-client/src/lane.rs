@@ -109,6 +109,12 @@ impl Lane {
         self.open > 0 && self.up.is_none() && gone
     }
 
+    /// Whether the member has been silent for a while though something was asked.
+    pub(crate) fn is_quiet(&self, now: Instant, patience: Duration) -> bool {
+        let silent = |up: &Up| now.saturating_duration_since(up.heard) > patience / 4;
+        self.up.as_ref().is_some_and(|up| up.sent > 0 && silent(up))
+    }
+
     /// Whether a caller may write to the connection himself.
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty()

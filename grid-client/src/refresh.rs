@@ -2,11 +2,14 @@
 //! time, with pauses.
 
 use crate::backoff::Backoff;
-use crate::detour::PAUSES;
 use std::time::{Duration, Instant};
 
 /// A subscriber hears nothing of its partition's move: the table is asked for this often.
 const SUBSCRIBED: Duration = Duration::from_secs(1);
+
+/// Shortest and longest pause. The answer that nothing has changed costs a member next to nothing; a longer
+/// pause would add to every failover.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ impl Refresh {
         patience: Duration,
         now: Instant,
     ) -> bool {
-        if self.asked.is_some_and(|(.., at)| now.saturating_duration_since(at) > patience) {
+        if self.asked.is_some_and(|(.., at)| now.saturating_duration_since(at) >= patience) {
             self.asked = None;
         }
         if !trouble {
@@ -71,9 +74,9 @@ impl Refresh {
         }
     }
 
-    /// When something is to be done.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        if self.asked.is_some() { None } else { self.next }
+    /// When something is to be done: the next question, or that there was no answer to this one.
+    pub(crate) fn next_due(&self, patience: Duration) -> Option<Instant> {
+        self.asked.map(|(.., at)| at + patience).or(self.next)
     }
 }
 
@@ -95,10 +98,10 @@ mod tests {
                 refresh.answered(false);
             }
         }
-        assert!((6..=16).contains(&asked), "{asked} questions in a second of trouble");
+        assert!((20..=50).contains(&asked), "{asked} questions in a second of trouble");
         let now = start + Duration::from_secs(2);
         assert!(!refresh.is_due((false, false), patience, now));
-        assert_eq!(refresh.next_due(), None);
+        assert_eq!(refresh.next_due(patience), None);
         assert!(refresh.is_due((false, true), patience, now), "for subscribers now and then");
         refresh.asked(3, 7, now);
         refresh.lost(3, 8);
@@ -106,6 +109,8 @@ mod tests {
         refresh.lost(3, 7);
         assert!(refresh.is_due((true, false), patience, now + PAUSES.1));
         refresh.asked(3, 9, now);
-        assert!(refresh.is_due((true, false), patience, now + 2 * patience), "no answer");
+        let due = refresh.next_due(patience).unwrap();
+        assert!(!refresh.is_due((true, false), patience, due - PAUSES.0));
+        assert!(refresh.is_due((true, false), patience, due), "no answer");
     }
 }

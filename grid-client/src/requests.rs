@@ -52,7 +52,7 @@ pub(crate) struct Request {
     /// The member that it is for.
     pub(crate) lane: usize,
     /// How often it was sent.
-    pub(crate) attempts: u32,
+    pub(crate) attempts: u64,
     /// Some attempt before the present one may have been applied.
     pub(crate) doubt: bool,
     pub(crate) sent_at: Instant,
@@ -76,8 +76,24 @@ impl Request {
         matches!(self.stage, Stage::Sent(_))
     }
 
+    /// The number of the last attempt that was sent.
+    #[inline]
+    pub(crate) fn sent_as(&self) -> Option<u16> {
+        self.attempts.checked_sub(1).map(attempt)
+    }
+
     fn is_open(&self) -> bool {
         !matches!(self.stage, Stage::Free | Stage::Done)
+    }
+}
+
+/// The number of the attempt after so many, as it travels: only the first one is 0.
+#[inline]
+pub(crate) fn attempt(before: u64) -> u16 {
+    match before {
+        0 => 0,
+        #[allow(clippy::cast_possible_truncation)] // it is below 65536
+        n => ((n - 1) % u64::from(u16::MAX) + 1) as u16,
     }
 }
 

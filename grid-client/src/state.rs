@@ -7,7 +7,7 @@ use crate::detour::Detours;
 use crate::effects::Effects;
 use crate::lane::Lane;
 use crate::refresh::Refresh;
-use crate::requests::{LIVE_BYTES_MAX, Request, Requests, Stage};
+use crate::requests::{LIVE_BYTES_MAX, Request, Requests, Stage, attempt};
 use crate::route::Route;
 use crate::session::Session;
 use crate::subscriptions::Subscriptions;
@@ -248,12 +248,15 @@ impl State {
     ) {
         self.applied = self.applied.max(header.applied);
         let Some(slot) = self.requests.find(header.request) else { return };
-        if !header.failed {
-            return self.finish(slot, Ok(body), true, fx);
+        // Only the last attempt's answer counts. An earlier attempt may have been refused, or may have found
+        // nothing to change, and the last one took effect.
+        let Some(request) = self.requests.at(slot) else { return };
+        if request.sent_as() != Some(header.attempt) || request.stage != Stage::Sent(number) {
+            return;
         }
-        // A refusal of an attempt that was given up says nothing of the present one.
-        if self.requests.at(slot).is_some_and(|request| request.stage == Stage::Sent(number)) {
-            self.refused(slot, reply::error(body), fx);
+        match header.failed {
+            false => self.finish(slot, Ok(body), true, fx),
+            true => self.refused(slot, reply::error(body), fx),
         }
     }
 
@@ -421,7 +424,7 @@ fn encode(request: &Request, floor: RequestId, applied: Index, out: &mut Vec<u8>
         structure: request.structure,
         request: RequestId(request.id),
         floor,
-        again: request.attempts > 0,
+        attempt: attempt(request.attempts),
         read: request.read,
         applied,
     };
@@ -431,7 +434,7 @@ fn encode(request: &Request, floor: RequestId, applied: Index, out: &mut Vec<u8>
 #[inline]
 fn mark_sent(request: &mut Request, number: u64, now: Instant) {
     request.stage = Stage::Sent(number);
-    request.attempts = request.attempts.saturating_add(1);
+    request.attempts += 1;
     request.sent_at = now;
 }
 

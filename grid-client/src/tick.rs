@@ -25,7 +25,7 @@ impl State {
         self.ask_for_table(now);
         self.send_controls(now);
         self.look_after_lanes(now, fx);
-        let refresh = self.refresh.next_due().filter(|_| self.is_connected());
+        let refresh = self.refresh.next_due(self.patience).filter(|_| self.is_connected());
         let due =
             [self.detours.next_due(), refresh, self.controls.next_due(now), self.next_overdue];
         due.into_iter().flatten().min()
@@ -98,16 +98,24 @@ impl State {
     /// Asks a member for the table if there is a reason to.
     fn ask_for_table(&mut self, now: Instant) {
         let patience = self.patience;
-        let cut_off = self.lanes.iter().any(|lane| lane.is_cut_off(now, patience));
+        // Its backups may take over long before its requests are overdue.
+        let suspect = |lane: &Lane| lane.is_cut_off(now, patience) || lane.is_quiet(now, patience);
+        let suspect = self.lanes.iter().any(suspect);
         let none = self.route.index() == Index(0);
         let trouble =
-            none || cut_off || self.overdue > 0 || self.detours.astray() || self.controls.astray();
+            none || suspect || self.overdue > 0 || self.detours.astray() || self.controls.astray();
         let subscribed = self.subscriptions.any() || self.feed.is_heard();
         if !self.refresh.is_due((trouble, subscribed), self.patience, now) {
             return;
         }
         // One after the other: the one that knows nothing new, or nothing at all, is asked again last.
-        let Some(at) = self.any_lane(None) else { return };
+        // Those that have been silent for a while though something was asked are passed over.
+        let count = self.lanes.len();
+        let alive = (0..count).find_map(|_| {
+            let at = self.any_lane(None)?;
+            self.lanes.get(at).is_some_and(|lane| !lane.is_quiet(now, patience)).then_some(at)
+        });
+        let Some(at) = alive.or_else(|| self.any_lane(None)) else { return };
         let Some(number) = self.lanes.get(at).and_then(Lane::number) else { return };
         self.refresh.asked(at, number, now);
         let known = self.route.index();
@@ -227,4 +235,39 @@ pub(crate) fn no_connection(trouble: Option<&Error>) -> Error {
         None => "there is no connection to a member".into(),
     };
     Error::with(Kind::Timeout, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::tests::{connected, get};
+    use grid_core::limits::FRAME_BYTES_MAX;
+    use grid_core::wire::control;
+    use grid_core::wire::split_frame;
+    use std::time::Duration;
+
+    /// Whether the member of a lane is asked for the table.
+    fn is_asked(state: &State, at: usize) -> bool {
+        let controls = state.lanes[at].up.as_ref().map(|up| up.controls.as_slice());
+        let frame = split_frame(controls.unwrap_or_default(), FRAME_BYTES_MAX).unwrap();
+        frame.is_some_and(|(frame, _)| {
+            matches!(control::decode(frame), Ok((TABLE_CALL, Control::Table { .. })))
+        })
+    }
+
+    #[test]
+    fn others_are_asked_for_the_table_before_the_requests_at_a_silent_member_are_overdue() {
+        let (mut state, _sockets) = connected(3);
+        let (now, mut fx) = (Instant::now(), Effects::default());
+        state.tick(now + state.patience / 2, &mut fx);
+        assert!((0..3).all(|at| !is_asked(&state, at)), "nothing is under way");
+        get(&mut state, PartitionId(1), now);
+        let on_time = now + Duration::from_millis(1);
+        state.tick(on_time, &mut fx);
+        assert!((0..3).all(|at| !is_asked(&state, at)), "it has time to answer");
+        state.tick(now + state.patience / 2, &mut fx);
+        assert_eq!(state.overdue, 0);
+        assert!(is_asked(&state, 0) || is_asked(&state, 2));
+        assert!(!is_asked(&state, 1), "it would not answer that either");
+    }
 }

@@ -196,6 +196,9 @@ impl ControlState {
             }
             let Some(next) = record.after(by, change, min_in_sync) else { continue };
             *record = next;
+            if record.lost {
+                record.lost_at = self.index;
+            }
             touch(record, self.index);
             changed.push(partition);
         }

@@ -118,10 +118,21 @@ impl Agreed {
             return Ok(known);
         }
         let config = (self.configure)(kind, name);
-        match self.propose(Command::Declare { name: name.to_owned(), config }, within).await? {
-            Outcome::Declared(id, config) => Ok((id, config)),
-            other => Err(unexpected(&other)),
-        }
+        let command = Command::Declare { name: name.to_owned(), config };
+        let declared = match self.propose(command, within).await? {
+            Outcome::Declared(id, config) => (id, config),
+            other => return Err(unexpected(&other)),
+        };
+        // The leader has applied it; this member may yet have to.
+        let (state, mut applied, id) = (Arc::clone(&self.state), self.node.applied(), declared.0);
+        let here = async move {
+            let known = applied.wait_for(|_| state.read().structure(id).is_some());
+            match tokio::time::timeout(within, known).await {
+                Ok(Ok(_)) => Ok(()),
+                _ => Err(Error::with(Kind::Timeout, "this member is behind the control log")),
+            }
+        };
+        self.on_control(here).await.map(|()| declared)
     }
 
     /// All structures in the order of their ids.

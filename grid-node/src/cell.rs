@@ -569,7 +569,7 @@ impl State {
 fn failed(frame: &[u8], error: &Error) -> Vec<u8> {
     let mut out = Vec::new();
     if let Some(Ok((header, _))) = frame.get(grid_core::wire::LEN_BYTES..).map(reply::decode) {
-        let at = reply::begin(header.request, header.applied, &mut out);
+        let at = reply::begin(header.request, header.attempt, header.applied, &mut out);
         reply::fail(&error.clone().maybe_applied(), at, &mut out);
     }
     out

@@ -117,7 +117,7 @@ pub fn request(id: u64, code: u8, partition: PartitionId, structure: u32, body: 
         structure: StructureId(structure),
         request: RequestId(id),
         floor: RequestId(1),
-        again: false,
+        attempt: 0,
         read: grid_core::Read::Linearizable,
         applied: Index(0),
     };

@@ -114,7 +114,7 @@ fn frame(code: u8, partition: u16, structure: u32, body: &[u8]) -> Vec<u8> {
         structure: StructureId(structure),
         request: RequestId(1),
         floor: RequestId(1),
-        again: false,
+        attempt: 0,
         read: grid_core::Read::Linearizable,
         applied: Index(0),
     };

@@ -52,7 +52,7 @@ async fn connection(mut stream: TcpStream, value_bytes: usize) {
             used += len;
             if frame[0] == FrameKind::Request as u8 {
                 let (header, _) = request::decode(frame).unwrap();
-                let at = reply::begin(header.request, Index(1), &mut out);
+                let at = reply::begin(header.request, header.attempt, Index(1), &mut out);
                 if header.code == OpCode::MapGet as u8 {
                     out.extend_from_slice(&value);
                 }
@@ -60,7 +60,8 @@ async fn connection(mut stream: TcpStream, value_bytes: usize) {
             } else {
                 let (call, _) = control::decode::<Control>(frame).unwrap();
                 let config = StructureConfig::Map(MapConfig::default());
-                let declared = ControlReply::Declared { structure: StructureId(0), config };
+                let declared =
+                    ControlReply::Declared { structure: StructureId(0), config, since: Index(1) };
                 control::encode(FrameKind::ControlReply, call, &declared, &mut out).unwrap();
             }
         }

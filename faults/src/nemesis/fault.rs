@@ -70,6 +70,8 @@ kinds! {
     Reset = "reset";
     /// Bits of what goes through connections of the target change.
     Flip = "flip";
+    /// What members agree on, and their leases, gets through between no two of them; data does.
+    NoQuorum = "no-quorum";
 }
 
 impl fmt::Display for Kind {
@@ -94,7 +96,10 @@ impl Kind {
     /// Whether it needs proxies in the links.
     #[must_use]
     pub fn is_of_proxies(self) -> bool {
-        matches!(self, Kind::Delay | Kind::Stall | Kind::HalfOpen | Kind::Reset | Kind::Flip)
+        matches!(
+            self,
+            Kind::Delay | Kind::Stall | Kind::HalfOpen | Kind::Reset | Kind::Flip | Kind::NoQuorum
+        )
     }
 
     /// Whether it needs a network of its own.
@@ -108,7 +113,8 @@ impl Kind {
     pub fn members_min(self) -> usize {
         match self {
             Kind::CutMembers | Kind::CutIn | Kind::CutOut => 2,
-            Kind::CutPair | Kind::Bridge => 3,
+            // Of two members one decides alone.
+            Kind::CutPair | Kind::Bridge | Kind::NoQuorum => 3,
             Kind::Ring => 4,
             Kind::Split => 5,
             _ => 1,
@@ -133,7 +139,10 @@ impl Fault {
     /// It in words, in a run with so many members.
     #[must_use]
     pub fn describe(&self, members: usize) -> String {
-        let mut text = format!("{} {}", self.kind, Place::Member(self.target));
+        let mut text = match self.kind {
+            Kind::NoQuorum => self.kind.to_string(),
+            kind => format!("{kind} {}", Place::Member(self.target)),
+        };
         if !matches!(self.kind, Kind::Restart | Kind::Reset) {
             text += &format!(" for {:.1} s", self.lasts.as_secs_f64());
         }
@@ -151,8 +160,8 @@ impl Fault {
     #[must_use]
     pub fn affected(&self, members: usize) -> BTreeSet<usize> {
         match self.kind {
-            // It serves the other members all the time.
-            Kind::CutClients => BTreeSet::new(),
+            // Members serve each other all the time.
+            Kind::CutClients | Kind::NoQuorum => BTreeSet::new(),
             Kind::Split | Kind::Bridge | Kind::Ring => self.smaller_group(members),
             _ => [self.target].into(),
         }
@@ -202,7 +211,8 @@ impl Fault {
                 }
             }
             Kind::Kill | Kind::Restart | Kind::Terminate | Kind::Pause | Kind::DiskFull => {}
-            Kind::Delay | Kind::Stall | Kind::HalfOpen | Kind::Reset | Kind::Flip => {}
+            Kind::Delay | Kind::Stall | Kind::HalfOpen | Kind::Reset => {}
+            Kind::Flip | Kind::NoQuorum => {}
         }
     }
 
@@ -239,7 +249,11 @@ impl Fault {
         let target = Place::Member(self.target);
         let its_own = self.kind != Kind::HalfOpen;
         for link in links {
-            if link.1 != self.target && !(its_own && link.0 == target) {
+            let concerned = match self.kind {
+                Kind::NoQuorum => link.0 != Place::Clients,
+                _ => link.1 == self.target || (its_own && link.0 == target),
+            };
+            if !concerned {
                 continue;
             }
             for direction in self.directions() {
@@ -279,6 +293,7 @@ impl Fault {
             },
             Kind::Stall => Trouble { stall: true, ..plain },
             Kind::HalfOpen => Trouble { swallow: true, ..plain },
+            Kind::NoQuorum => Trouble { swallow_control: true, ..plain },
             Kind::Flip => Trouble { flips_per_million: 20, ..plain },
             _ => return None,
         })
@@ -297,6 +312,7 @@ fn worst(a: Trouble, b: Trouble) -> Trouble {
         bytes_per_s: rate,
         stall: a.stall || b.stall,
         swallow: a.swallow || b.swallow,
+        swallow_control: a.swallow_control || b.swallow_control,
         flips_per_million: a.flips_per_million.max(b.flips_per_million),
     }
 }

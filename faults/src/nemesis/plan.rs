@@ -17,7 +17,10 @@ pub enum Profile {
     Link,
     /// Disks are full.
     Disk,
-    /// All of them.
+    /// Members cannot agree on anything, and have no leases, while data goes between them: no operation may
+    /// fail.
+    Quorum,
+    /// All of them but the last.
     All,
 }
 
@@ -59,10 +62,11 @@ impl Profile {
             Kind::Kill | Kind::Restart | Kind::Terminate => Profile::Kill,
             Kind::Pause => Profile::Pause,
             Kind::DiskFull => Profile::Disk,
+            Kind::NoQuorum => Profile::Quorum,
             kind if kind.is_of_proxies() => Profile::Link,
             _ => Profile::Cut,
         };
-        self == Profile::All || self == of
+        self == of || (self == Profile::All && of != Profile::Quorum)
     }
 }
 
@@ -98,6 +102,7 @@ fn step(rng: &mut Rng, choice: &[(Kind, u32)], members: usize) -> Option<Step> {
         Kind::Restart | Kind::Reset => Duration::ZERO,
         Kind::Kill | Kind::Terminate => rng.duration(ms(200), ms(5_000)),
         Kind::Pause => rng.duration(ms(100), ms(10_000)),
+        Kind::NoQuorum => rng.duration(ms(5_000), ms(20_000)),
         _ => rng.duration(ms(200), ms(8_000)),
     };
     let fault = Fault { kind, target: rng.index(members), lasts, luck: rng.below(1 << 32) };
@@ -128,9 +133,11 @@ mod tests {
     #[test]
     fn all_kinds_come_where_they_are_possible() {
         let mut all: BTreeSet<_> = Kind::ALL.iter().copied().collect();
+        all.remove(&Kind::NoQuorum);
         assert_eq!(kinds(Profile::All, Conditions { flips: true, ..FIVE }), all);
         all.remove(&Kind::Flip);
         assert_eq!(kinds(Profile::All, FIVE), all);
+        assert_eq!(kinds(Profile::Quorum, FIVE), [Kind::NoQuorum].into());
         let parts = [Profile::Kill, Profile::Pause, Profile::Cut, Profile::Link, Profile::Disk];
         let together = parts.iter().flat_map(|profile| kinds(*profile, FIVE)).collect();
         assert_eq!(all, together);

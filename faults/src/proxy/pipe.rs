@@ -1,7 +1,8 @@
 //! One direction of a connection.
 
+use super::nature::Nature;
 use super::pace::{Arrival, Pace};
-use super::{Counters, Direction, Handle, Trouble};
+use super::{Counters, Direction, Handle, Settings, Trouble};
 use crate::rng::Rng;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -28,6 +29,8 @@ struct Piece {
 pub(super) struct Pipe<'p> {
     pub(super) direction: Direction,
     pub(super) handle: &'p Handle,
+    /// What the connection carries.
+    pub(super) nature: &'p Nature,
 }
 
 impl Pipe<'_> {
@@ -50,6 +53,11 @@ impl Pipe<'_> {
         *self.handle.settings.borrow().of(self.direction)
     }
 
+    fn swallows(&self, settings: &Settings) -> bool {
+        let trouble = settings.of(self.direction);
+        trouble.swallow || (trouble.swallow_control && self.nature.is_control())
+    }
+
     fn counters(&self) -> &Counters {
         &self.handle.counters
     }
@@ -67,18 +75,22 @@ impl Pipe<'_> {
         loop {
             let read = tokio::select! {
                 biased;
-                _ = changes.wait_for(|s| !s.of(self.direction).swallow), if has_hole => {
+                _ = changes.wait_for(|s| !self.swallows(s)), if has_hole => {
                     return Err(End::Broken);
                 }
                 read = from.read(&mut buffer) => read.map_err(|_| End::Broken)?,
             };
             let bytes = buffer.get(..read).unwrap_or_default();
-            if self.trouble().swallow {
+            if self.direction == Direction::ToServer {
+                self.nature.follow(bytes);
+            }
+            let swallows = self.swallows(&self.handle.settings.borrow());
+            if swallows {
                 has_hole = true;
                 self.counters().swallowed.fetch_add(read as u64, Relaxed);
                 if read == 0 {
                     // Not even the end arrives.
-                    let _ = changes.wait_for(|s| !s.of(self.direction).swallow).await;
+                    let _ = changes.wait_for(|s| !self.swallows(s)).await;
                     return Err(End::Broken);
                 }
                 continue;

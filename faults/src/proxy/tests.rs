@@ -149,7 +149,7 @@ async fn with_pipe<F: Future<Output = ()>>(
 ) {
     let (near, inner) = duplex(1 << 20);
     let (outer, far) = duplex(1 << 20);
-    let pipe = Pipe { direction: Direction::ToServer, handle };
+    let pipe = Pipe { direction: Direction::ToServer, handle, nature: &Nature::default() };
     let (read, _) = tokio::io::split(inner);
     let (_, write) = tokio::io::split(outer);
     tokio::select! {

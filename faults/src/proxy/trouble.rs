@@ -28,6 +28,9 @@ pub struct Trouble {
     /// What comes is thrown away while the connection stays open, as behind a middlebox that has forgotten
     /// it. When that ends, the connection is reset: bytes are missing in it.
     pub swallow: bool,
+    /// The same, of connections between members that carry what they agree on: consensus, leases and
+    /// reports, but no data.
+    pub swallow_control: bool,
     /// So many bytes of a million have one bit changed. TCP's checksum is right again behind the proxy.
     pub flips_per_million: u32,
 }

@@ -50,6 +50,10 @@ pub(super) async fn work(
     pause: Duration,
     stop: Arc<Stop>,
 ) -> Caller {
+    for target in spaces.steady() {
+        let call = if matches!(target, Target::Queue { .. }) { Call::Poll } else { Call::Get };
+        caller.call(target, call).await;
+    }
     while !stop.is_set() {
         let (kind, target) = spaces.draw(&mut rng, 2);
         let last = match kind {

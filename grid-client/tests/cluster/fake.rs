@@ -33,6 +33,8 @@ pub(crate) enum Manner {
     Normal,
     /// It executes, but no answer leaves it.
     Mute,
+    /// It executes, and the answers leave once it is normal. It talks about all else.
+    Late,
     /// It takes bytes and does nothing at all.
     Frozen,
 }
@@ -342,7 +344,7 @@ impl World {
         let hash = op.key().map_or(0, |key| hash64(key.blob.payload, SEED));
         let (request, floor) = (header.request, header.floor);
         let stamp = Some(Stamp { session, request, floor });
-        let (structure, again) = (header.structure, header.again);
+        let (structure, again) = (header.structure, header.attempt > 0);
         let request = Request { structure, op, stamp, hash, again };
         let mut reply = Vec::new();
         let partition = &mut self.partitions[usize::from(partition)];

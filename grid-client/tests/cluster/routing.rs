@@ -28,7 +28,7 @@ async fn each_operation_goes_to_the_primary_on_one_connection_per_member_in_one_
     let seen = cluster.seen(|_| true);
     assert_eq!(seen.len(), 602, "nothing twice");
     assert!(seen.iter().all(|s| usize::from(s.header.partition.0 % 3) == s.member));
-    assert!(seen.iter().all(|s| !s.header.again && s.header.read == Read::Linearizable));
+    assert!(seen.iter().all(|s| !s.header.attempt > 0 && s.header.read == Read::Linearizable));
     assert_eq!(cluster.with(|world| world.table_questions.len()), 0, "nothing was wrong");
     assert_eq!(client.outstanding(), 0);
 }
@@ -116,7 +116,7 @@ async fn a_partition_that_has_moved_is_followed_and_the_table_asked_for_once_in_
     assert!((1..=10).contains(&questions), "{questions} questions for one change");
     // Refused ones wait for one probe of their partition, and go again in the order of their ids.
     let mut moved: BTreeMap<u16, Vec<(u64, usize)>> = BTreeMap::new();
-    for Seen { member, header } in cluster.seen(|s| s.header.again) {
+    for Seen { member, header } in cluster.seen(|s| s.header.attempt > 0) {
         moved.entry(header.partition.0).or_default().push((header.request.0, member));
     }
     assert_eq!(moved.len(), usize::from(PARTITIONS));

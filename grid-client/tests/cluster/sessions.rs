@@ -34,7 +34,7 @@ async fn the_end_of_the_session_fails_what_was_sent_and_nothing_else() {
     // Refused for certain: it waits for its partition to be served.
     cluster.with(|world| world.unserved.insert(1));
     let refused = map.set(&key(1, 0), &2).into_future();
-    cluster.until(|world| world.seen.iter().any(|s| s.member == 1 && s.header.again)).await;
+    cluster.until(|world| world.seen.iter().any(|s| s.member == 1 && s.header.attempt > 0)).await;
     cluster.end_sessions();
     cluster.with(|world| world.members[0].manner = Manner::Normal);
     cluster.cut(0);

@@ -63,6 +63,37 @@ async fn a_refusal_after_an_attempt_whose_answer_was_lost_is_not() {
 }
 
 #[tokio::test]
+async fn only_the_answer_to_the_last_attempt_counts() {
+    let (cluster, _client, map) = one().await;
+    let (there, other) = (crate::client(&cluster).await, key(0, 0));
+    let elsewhere = there.map::<u64, u64>("m");
+    // Both know both members.
+    elsewhere.get(&other).await.unwrap();
+    elsewhere.get(&key(1, 0)).await.unwrap();
+    map.get(&key(1, 0)).await.unwrap();
+    cluster.with(|world| world.members[0].manner = Manner::Late);
+    // The first attempt finds 0 and changes nothing; then it is 1.
+    let seen = cluster.with(|world| world.seen.len());
+    let swap = map.replace_if_same(&key(0, 0), &1, &2).into_future();
+    cluster.until(|world| world.seen.len() == seen + 1).await;
+    let set = elsewhere.set(&other, &1).into_future();
+    cluster.until(|world| world.seen.len() == seen + 2).await;
+    // Without an answer the client asks around, and finds another primary: the second attempt takes effect.
+    cluster.with(|world| world.members[1].manner = Manner::Late);
+    cluster.assign(0, &[1, 0]);
+    let again = |world: &crate::fake::World| {
+        world.seen.iter().filter(|s| s.member == 1 && s.header.attempt > 0).count() == 2
+    };
+    cluster.until(again).await;
+    // Now the answer to the first one comes, with that to another request behind it.
+    cluster.with(|world| world.members[0].manner = Manner::Normal);
+    assert_eq!(in_time(map.get(&key(2, 0)).into_future()).await, Ok(None));
+    cluster.with(|world| world.members[1].manner = Manner::Normal);
+    assert_eq!(in_time(swap).await, Ok(true));
+    assert_eq!(in_time(set).await, Ok(()));
+}
+
+#[tokio::test]
 async fn a_member_that_says_maybe_is_believed() {
     let (cluster, _client, map) = one().await;
     let maybe = refusal(Kind::Overloaded).retry_in(Duration::from_millis(1)).maybe_applied();
@@ -105,7 +136,7 @@ async fn a_lost_attempt_is_remembered_through_later_refusals_until_the_deadline(
     });
     cluster.cut(0);
     assert_eq!(says(&in_time(write).await.unwrap_err()), (Kind::Timeout, Maybe));
-    let again = cluster.seen(|s| s.header.again);
+    let again = cluster.seen(|s| s.header.attempt > 0);
     assert!(again.len() > 1, "it was tried again");
     cluster.with(|world| world.unserved.clear());
     assert_eq!(map.get(&key(0, 0)).await, Ok(Some(7)), "and it had been applied");

@@ -57,6 +57,8 @@ pub struct Follower {
     /// Bytes that were sent of the copy.
     copied_bytes: u64,
     required: bool,
+    /// Since when this primary has known it as in sync.
+    joined: Option<Nanos>,
     /// When it last had everything, or more than before.
     progress: Nanos,
     sent_at: Nanos,
@@ -104,6 +106,7 @@ impl Follower {
             state: if has.is_some() { State::Streaming } else { State::Nothing },
             copied_bytes: 0,
             required: false,
+            joined: None,
             progress: now,
             sent_at: Nanos(0),
             echo: 0,
@@ -360,6 +363,10 @@ impl Replica {
         let rules = self.rules;
         let Role::Primary(leading) = &mut self.role else { return None };
         let record = &self.record;
+        for follower in &mut leading.followers {
+            let joined = follower.joined.or(Some(cx.now));
+            follower.joined = joined.filter(|_| record.in_sync(follower.member));
+        }
         let settled = cx.now.since(leading.since) > rules.patience;
         let lags = |follower: &Follower, leases: &Leases| {
             let behind = follower.acked < last && cx.now.since(follower.progress) > rules.patience;
@@ -395,7 +402,10 @@ impl Replica {
         let heir = *record.goal.first()?;
         if heir != rules.me {
             let follower = leading.followers.iter().find(|f| f.member == heir)?;
-            if !lags(follower, leases) {
+            // One that has joined just now would have to wait before it serves.
+            let waited = |at| cx.now.since(at).0 > rules.lease.0 / 4 * 5;
+            let joined = follower.joined.is_some_and(waited);
+            if joined && !lags(follower, leases) {
                 leading.handover = Some(Handover { to: heir, since: cx.now, proposed: false });
             }
             return None;

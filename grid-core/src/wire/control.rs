@@ -83,6 +83,8 @@ pub enum ControlReply {
         structure: StructureId,
         /// Its configuration.
         config: StructureConfig,
+        /// A member that has applied the control log up to here knows it too.
+        since: Index,
     },
     /// To everything that has no other answer.
     Done,

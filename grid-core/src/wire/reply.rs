@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 | 1 | [`FrameKind::Reply`] |
 //! | 1 | 1 | 0 answer, 1 error |
-//! | 2 | 2 | reserved, 0 |
+//! | 2 | 2 | which attempt is answered, as the request said |
 //! | 4 | 8 | request id |
 //! | 12 | 8 | control log index that the member has seen |
 //! | 20 | | answer of the operation, or error |
@@ -21,10 +21,11 @@ pub const HEADER_BYTES: usize = 20;
 /// Begins a reply frame: header written, answer to be appended by the caller, then [`end_frame`] with
 /// the returned position.
 #[inline]
-pub fn begin(request: RequestId, applied: Index, out: &mut Vec<u8>) -> usize {
+pub fn begin(request: RequestId, attempt: u16, applied: Index, out: &mut Vec<u8>) -> usize {
     let at = begin_frame(out);
     let mut head = [0u8; HEADER_BYTES];
     head[0] = FrameKind::Reply as u8;
+    head[2..4].copy_from_slice(&attempt.to_le_bytes());
     head[4..12].copy_from_slice(&request.0.to_le_bytes());
     head[12..20].copy_from_slice(&applied.0.to_le_bytes());
     out.extend_from_slice(&head);
@@ -72,6 +73,8 @@ pub fn error(body: &[u8]) -> Error {
 pub struct ReplyHeader {
     /// The request that is answered.
     pub request: RequestId,
+    /// The attempt that is answered.
+    pub attempt: u16,
     /// Whether the body is an error.
     pub failed: bool,
     /// Control log index that the member has seen.
@@ -87,10 +90,10 @@ pub fn decode(frame: &[u8]) -> Result<(ReplyHeader, &[u8])> {
     let mut r = Reader::new(frame);
     let _kind = r.u8()?;
     let failed = r.u8()? != 0;
-    let _reserved = r.u16()?;
+    let attempt = r.u16()?;
     let request = RequestId(r.u64()?);
     let applied = Index(r.u64()?);
-    Ok((ReplyHeader { request, failed, applied }, r.rest()))
+    Ok((ReplyHeader { request, attempt, failed, applied }, r.rest()))
 }
 
 #[cfg(test)]
@@ -103,13 +106,15 @@ mod tests {
             .retry_in(Duration::from_millis(7))
             .maybe_applied();
         let mut out = Vec::new();
-        let at = begin(RequestId(3), Index(9), &mut out);
+        let at = begin(RequestId(3), 5, Index(9), &mut out);
         out.extend_from_slice(b"half an answer");
         fail(&sent, at, &mut out);
         let (frame, used) = super::super::split_frame(&out, 1000).unwrap().unwrap();
         assert_eq!(used, out.len());
         let (header, body) = decode(frame).unwrap();
-        assert_eq!(header, ReplyHeader { request: RequestId(3), failed: true, applied: Index(9) });
+        let expected =
+            ReplyHeader { request: RequestId(3), attempt: 5, failed: true, applied: Index(9) };
+        assert_eq!(header, expected);
         assert_eq!(error(body), sent);
         assert_eq!(error(&[]).applied(), Applied::Maybe);
     }

@@ -8,7 +8,8 @@
 //! | 4 | 4 | structure |
 //! | 8 | 8 | request id in the session of the connection |
 //! | 16 | 8 | first request id that the session has no answer to |
-//! | 24 | 4 | bit 0: sent before; bits 1 and 2: 0 linearizable, 1 confirmed, 2 stale read; the others 0 |
+//! | 24 | 2 | 0 linearizable, 1 confirmed, 2 stale read |
+//! | 26 | 2 | which attempt this is: 0 the first, else it was sent before; the reply repeats it |
 //! | 28 | 4 | of a stale read: how stale, in milliseconds; else 0 |
 //! | 32 | 8 | control log index that the sender has seen |
 //! | 40 | | operation ([`crate::op::Op`]) |
@@ -36,17 +37,18 @@ pub struct RequestHeader {
     pub request: RequestId,
     /// Lowest request of the session that has no answer yet.
     pub floor: RequestId,
-    /// The request was sent before, here or to another member, and that may yet arrive.
-    pub again: bool,
+    /// Above 0, the request was sent before, here or to another member, and that may yet arrive. Its sender
+    /// takes only the answer to its last attempt: an earlier one may have changed nothing while this one did.
+    pub attempt: u16,
     /// What a read may return. On the wire a bound has whole milliseconds, `u32::MAX` at most.
     pub read: Read,
     /// Control log index that the sender has seen.
     pub applied: Index,
 }
 
-const AGAIN: u64 = 1;
-const CONFIRMED: u64 = 1 << 1;
-const STALE: u64 = 2 << 1;
+const CONFIRMED: u64 = 1;
+const STALE: u64 = 2;
+const ATTEMPT_AT: u32 = 16;
 
 impl RequestHeader {
     /// The eight bytes at offset 24.
@@ -57,7 +59,7 @@ impl RequestHeader {
             Read::Confirmed => CONFIRMED,
             Read::Stale(bound) => STALE | millis(bound) << 32,
         };
-        read | u64::from(self.again)
+        read | u64::from(self.attempt) << ATTEMPT_AT
     }
 }
 
@@ -68,15 +70,16 @@ fn millis(bound: Duration) -> u64 {
 
 /// Reads [`RequestHeader::manner`].
 #[inline]
-fn read_of(manner: u64) -> Result<Read> {
-    if manner <= AGAIN {
-        return Ok(Read::Linearizable);
-    }
-    match manner & 0xffff_ffff & !AGAIN {
-        STALE => Ok(Read::Stale(Duration::from_millis(manner >> 32))),
-        CONFIRMED if manner >> 32 == 0 => Ok(Read::Confirmed),
-        _ => Err(unknown()),
-    }
+fn manner_of(manner: u64) -> Result<(u16, Read)> {
+    #[expect(clippy::cast_possible_truncation, reason = "these two bytes")]
+    let attempt = (manner >> ATTEMPT_AT) as u16;
+    let read = match (manner & 0xffff, manner >> 32) {
+        (0, 0) => Read::Linearizable,
+        (STALE, bound) => Read::Stale(Duration::from_millis(bound)),
+        (CONFIRMED, 0) => Read::Confirmed,
+        _ => return Err(unknown()),
+    };
+    Ok((attempt, read))
 }
 
 #[cold]
@@ -115,7 +118,8 @@ pub fn decode(frame: &[u8]) -> Result<(RequestHeader, &[u8])> {
     let (request, floor) = (RequestId(r.u64()?), RequestId(r.u64()?));
     let manner = r.u64()?;
     let applied = Index(r.u64()?);
-    let (again, read) = (manner & AGAIN != 0, read_of(manner)?);
-    let header = RequestHeader { code, partition, structure, request, floor, again, read, applied };
+    let (attempt, read) = manner_of(manner)?;
+    let header =
+        RequestHeader { code, partition, structure, request, floor, attempt, read, applied };
     Ok((header, r.rest()))
 }

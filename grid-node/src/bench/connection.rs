@@ -90,8 +90,24 @@ impl<P: Protocol> Connection<P> {
             0 => false,
             percent => self.random.below(100) < u64::from(percent),
         };
-        let n = self.random.below(load.keys);
+        let n = loop {
+            let n = self.random.below(load.keys);
+            if !P::ROUTED || self.protocol.takes(&key(n)) {
+                break n;
+            }
+        };
         self.push(due_ns, n, read);
+    }
+
+    /// The keys that this connection writes at first: every key is one connection's.
+    fn share(&self, run: &Run) -> impl Iterator<Item = u64> + use<P> {
+        let (number, parties, servers) = (self.number, run.parties, run.load.addresses.len());
+        // Those of a server are shared out among its connections.
+        let (first, step) = match P::ROUTED {
+            true => (number / servers, (parties - number % servers).div_ceil(servers)),
+            false => (number, parties),
+        };
+        (first as u64..run.load.keys).step_by(step)
     }
 
     /// Sends what is to be sent; ready when something was received. Can be dropped at any time.
@@ -225,12 +241,18 @@ impl<P: Protocol> Party for Connection<P> {
 
     async fn fill(&mut self, run: &Run) -> Result<()> {
         let batch = (FILL_BYTES / run.load.value_bytes.max(1)).clamp(1, FILL_REQUESTS);
-        let mut mine = (self.number as u64..run.load.keys).step_by(run.parties).peekable();
-        while mine.peek().is_some() {
-            mine.by_ref().take(batch).for_each(|n| self.push(0, n, false));
-            self.drain(run, true).await?;
+        let mut written = 0;
+        for n in self.share(run) {
+            if !P::ROUTED || self.protocol.takes(&key(n)) {
+                self.push(0, n, false);
+                written += 1;
+            }
+            if written == batch {
+                written = 0;
+                self.drain(run, true).await?;
+            }
         }
-        Ok(())
+        self.drain(run, true).await
     }
 
     async fn measure(&mut self, run: &Run) -> Result<()> {

@@ -43,6 +43,16 @@ pub enum Answer<'a> {
 
 /// One connection's side of a protocol.
 pub trait Protocol: Send + Sized + 'static {
+    /// Whether keys belong to servers: then every connection has requests for those of its own only, and
+    /// there must be connections to all servers.
+    const ROUTED: bool = false;
+
+    /// Whether requests for the key belong on this connection.
+    #[inline]
+    fn takes(&self, _key: &[u8; super::keys::KEY_BYTES]) -> bool {
+        true
+    }
+
     /// Appends a request.
     fn request(&mut self, request: &Request<'_>, out: &mut Vec<u8>);
 

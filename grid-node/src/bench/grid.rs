@@ -1,11 +1,12 @@
 //! The grid's own protocol, spoken by hand: handshake, declaration of the map, frames.
 
 use super::generator::{Answer, Connect, Protocol, Request};
+use super::keys::KEY_BYTES;
 use grid_core::Read;
 use grid_core::control::StructureKind;
 use grid_core::data::{Blob, TypeTag};
 use grid_core::error::{Error, Kind, Result};
-use grid_core::ids::{Index, RequestId, StructureId};
+use grid_core::ids::{Index, PartitionId, RequestId, StructureId};
 use grid_core::limits::FRAME_BYTES_MAX;
 use grid_core::op::{self, Life, Op};
 use grid_core::partition::value_of;
@@ -30,6 +31,8 @@ pub(super) struct Target {
 pub(super) struct Grid {
     structure: StructureId,
     partitions: u16,
+    /// Whether the member leads each partition.
+    leads: Box<[bool]>,
     applied: Index,
     body: Vec<u8>,
 }
@@ -43,7 +46,7 @@ impl Connect for Target {
             kind: PeerKind::Client,
             name: format!("bench-{}", std::process::id()),
             session: None,
-            table: Index(u64::MAX),
+            table: Index(0),
         };
         let mut bytes = Vec::new();
         hello::encode(&hello, &mut bytes)?;
@@ -73,7 +76,20 @@ impl Connect for Target {
                 "the member says that there are no partitions",
             ));
         }
-        Ok(Grid { structure, partitions, applied, body: Vec::new() })
+        let table = welcome.table.as_ref();
+        let leads = |partition| {
+            let primary = table.and_then(|table| {
+                let at = usize::from(table.primary(PartitionId(partition))?);
+                table.members().get(at).map(|known| known.member)
+            });
+            primary == Some(welcome.member)
+        };
+        let leads: Box<[bool]> = (0..partitions).map(leads).collect();
+        if !leads.contains(&true) {
+            let text = format!("member {} leads no partition", welcome.member);
+            return Err(Error::with(Kind::NotServing, text));
+        }
+        Ok(Grid { structure, partitions, leads, applied, body: Vec::new() })
     }
 }
 
@@ -108,6 +124,14 @@ async fn receive(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<()> {
 }
 
 impl Protocol for Grid {
+    const ROUTED: bool = true;
+
+    #[inline]
+    fn takes(&self, key: &[u8; KEY_BYTES]) -> bool {
+        let partition = partition_of(partition_hash(key), self.partitions);
+        self.leads.get(usize::from(partition.0)) == Some(&true)
+    }
+
     #[inline]
     fn request(&mut self, request: &Request<'_>, out: &mut Vec<u8>) {
         let blob = |payload| Blob { tag: TypeTag::FIXED_BYTES, payload };
@@ -124,7 +148,7 @@ impl Protocol for Grid {
             structure: self.structure,
             request: RequestId(request.id),
             floor: RequestId(request.floor),
-            again: false,
+            attempt: 0,
             read: Read::Linearizable,
             applied: self.applied,
         };

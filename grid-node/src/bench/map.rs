@@ -4,8 +4,11 @@ use super::generator::{self, Load};
 use super::grid::Target;
 pub use super::report::MapReport;
 use super::typed;
+use super::watch::Watch;
 use clap::{Args, ValueEnum};
 use grid_core::error::{Error, Kind, Result};
+use grid_core::ids::PartitionId;
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
@@ -23,7 +26,7 @@ pub enum Client {
 /// Arguments of `grid bench map`.
 #[derive(Args, Clone, Debug)]
 pub struct MapArgs {
-    /// Members to connect to, HOST:PORT; connections are spread over them
+    /// Members to connect to, HOST:PORT; connections are spread over all members of their cluster
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', default_value = "127.0.0.1:5701")]
     pub addr: Vec<String>,
     /// Name of the cluster
@@ -79,7 +82,10 @@ pub struct MapArgs {
 /// `WrongVersion`, `Malformed` if something else listens there, `Disconnected` or `Timeout` if the
 /// member goes away. Failed requests are part of the report.
 pub fn run(args: &MapArgs) -> Result<MapReport> {
-    let load = load(args)?;
+    let mut load = load(args)?;
+    if args.client == Client::Raw {
+        meet_all(&mut load, &args.cluster)?;
+    }
     let (client, measured) = match args.client {
         Client::Raw => {
             let target = Target { cluster: args.cluster.clone(), map: args.map.clone() };
@@ -107,6 +113,30 @@ fn load(args: &MapArgs) -> Result<Load> {
     };
     load.check()?;
     Ok(load)
+}
+
+/// Raw connections have requests for the keys of their member only, so there must be some to every member.
+fn meet_all(load: &mut Load, cluster: &str) -> Result<()> {
+    // Who cannot tell of others is met alone, and says what is wrong then.
+    let tell = |address: &SocketAddr| Watch::open(*address, cluster).ok();
+    let Some(watch) = load.addresses.iter().find_map(tell) else { return Ok(()) };
+    let table = &watch.table;
+    let leading: BTreeSet<u16> = (0..table.partitions())
+        .filter_map(|partition| table.primary(PartitionId(partition)))
+        .collect();
+    let members: Vec<_> =
+        leading.iter().filter_map(|at| table.members().get(usize::from(*at))).collect();
+    if members.len() < 2 {
+        return Ok(());
+    }
+    if load.connections < members.len() {
+        let (connections, members) = (load.connections, members.len());
+        let text = format!("{connections} connections for {members} members; each needs one");
+        return Err(Error::with(Kind::Invalid, text));
+    }
+    load.addresses =
+        members.iter().map(|member| resolve(&member.address)).collect::<Result<_>>()?;
+    Ok(())
 }
 
 fn resolve(address: &str) -> Result<SocketAddr> {

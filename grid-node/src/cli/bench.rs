@@ -1,10 +1,13 @@
 //! `grid bench`: measures a running cluster.
 
-use super::{Failure, Result, say};
+use super::{Failure, Result, remark, say};
 use clap::{Args, Subcommand};
+use grid_node::bench::failover::{self, FailoverArgs};
 use grid_node::bench::map::{self, MapArgs};
+use serde::Serialize;
+use std::fmt::Display;
 
-/// Measure a running cluster
+/// Measure a cluster
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
 pub(super) struct Bench {
@@ -14,18 +17,24 @@ pub(super) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Gets and sets on a map
+    /// Gets and sets on a map of a running cluster
     Map(MapArgs),
+    /// How long partitions are out of reach when a member ends or stands still; starts members of its own
+    Failover(FailoverArgs),
 }
 
 impl Bench {
     pub(super) fn run(self) -> Result {
-        let What::Map(args) = self.what;
-        let report = map::run(&args)?;
-        if args.json {
-            let json = serde_json::to_string(&report).map_err(|e| Failure::new(e.to_string()))?;
-            return say(&json);
+        match self.what {
+            What::Map(args) => tell(&map::run(&args)?, args.json),
+            What::Failover(args) => tell(&failover::run(&args, &mut remark)?, args.json),
         }
-        say(report.to_string())
     }
+}
+
+fn tell(report: &(impl Serialize + Display), json: bool) -> Result {
+    if !json {
+        return say(report);
+    }
+    say(serde_json::to_string(report).map_err(|e| Failure::new(e.to_string()))?)
 }

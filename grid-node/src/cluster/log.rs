@@ -108,6 +108,33 @@ impl ControlNode {
         }
     }
 
+    /// Returns once another node than this one leads.
+    async fn leader_moves(&self, from: NodeId) {
+        let mut metrics = self.raft().server_metrics();
+        loop {
+            if metrics.borrow_watched().current_leader.is_some_and(|leader| leader != from.0) {
+                return;
+            }
+            if metrics.changed().await.is_err() {
+                return std::future::pending().await; // the log is being replaced
+            }
+        }
+    }
+
+    /// Waits for what the leader answers, but not longer than it leads: one that was stopped says nothing.
+    async fn while_it_leads<T>(
+        &self,
+        leader: NodeId,
+        deadline: Instant,
+        work: impl Future<Output = T>,
+    ) -> Result<T> {
+        tokio::select! {
+            biased;
+            done = self.while_good(deadline, work) => done,
+            () = self.leader_moves(leader) => Err(elsewhere()),
+        }
+    }
+
     async fn propose_once(
         &self,
         command: Command,
@@ -119,7 +146,7 @@ impl ControlNode {
         }
         let request = Request::Propose { group: self.group(), command };
         let ask = self.peers.call(leader, request, deadline.duration_since(Instant::now()));
-        let answer = self.while_good(deadline, ask).await;
+        let answer = self.while_it_leads(leader, deadline, ask).await;
         match answer.map_err(|error| Miss::Failed(error.maybe_applied()))? {
             Ok(Reply::Proposed(outcome, index)) => Ok((outcome, index)),
             Ok(Reply::NotLeader(_)) => Err(Miss::Again(elsewhere())),
@@ -160,7 +187,11 @@ impl ControlNode {
         // A leader that died is asked for a short time only; another one is there soon.
         let within = self.timing.quorum_lost.min(deadline.duration_since(Instant::now()));
         let ask = self.peers.call(leader, request, within);
-        match self.while_good(deadline, ask).await.map_err(Miss::Failed)? {
+        let missed = |error: Error| match error.kind() {
+            Kind::Disconnected => Miss::Again(error),
+            _ => Miss::Failed(error),
+        };
+        match self.while_it_leads(leader, deadline, ask).await.map_err(missed)? {
             Ok(Reply::ReadIndex(index)) => Ok(index),
             Ok(Reply::NotLeader(_)) => Err(Miss::Again(elsewhere())),
             Ok(other) => Err(Miss::Failed(other.unexpected())),

@@ -190,7 +190,14 @@ impl ControlNode {
         let ours = |state: &ControlState| {
             state.boot(node).filter(|(of, _)| *of == boot).map(|(_, member)| member)
         };
+        let life = || self.applying.state.read().life();
+        let before = life();
         self.insist(Command::Start { boot, member }, |state| ours(state).is_some()).await?;
+        if before != 0 && before != life() {
+            tracing::warn!(
+                "all members had ended: what they held is lost, the cluster starts empty"
+            );
+        }
         let member = ours(&self.applying.state.read());
         let unknown = || Error::with(Kind::Internal, "the start of this member was not agreed on");
         let member = member.ok_or_else(unknown)?;

@@ -105,6 +105,9 @@ pub(in crate::cluster) struct Peers {
     /// Nodes that are out of reach, for tests.
     #[cfg(test)]
     pub(in crate::cluster) cut: Mutex<std::collections::HashSet<NodeId>>,
+    /// Nodes that do not answer, for tests.
+    #[cfg(test)]
+    pub(in crate::cluster) mute: Mutex<std::collections::HashSet<NodeId>>,
 }
 
 impl Peers {
@@ -118,6 +121,8 @@ impl Peers {
             runtime: Handle::current(),
             #[cfg(test)]
             cut: Mutex::default(),
+            #[cfg(test)]
+            mute: Mutex::default(),
         }
     }
 
@@ -165,6 +170,11 @@ impl Peers {
         #[cfg(test)]
         if self.cut.lock().contains(&node) {
             return Err(Error::with(Kind::Disconnected, "cut off by the test"));
+        }
+        #[cfg(test)]
+        if self.mute.lock().contains(&node) {
+            tokio::time::sleep(within).await;
+            return Err(Error::with(Kind::Timeout, "silenced by the test").maybe_applied());
         }
         let (reply, answer) = oneshot::channel();
         let full =

@@ -6,7 +6,7 @@ use super::control;
 use crate::cell::{Cell, Reply, ReplyTo, Submitted};
 use crate::shared::Shared;
 use grid_core::error::{Error, Kind, Result};
-use grid_core::ids::{PartitionId, RequestId};
+use grid_core::ids::PartitionId;
 use grid_core::op::{Op, OpCode};
 use grid_core::partition::{Request, Stamp};
 use grid_core::partitioning::partition_of;
@@ -32,7 +32,7 @@ struct Ready<'a> {
 /// A request and the length of all up to its end. One that is malformed inside is answered with an error:
 /// its frame is intact, so the connection can go on.
 struct Decoded<'a> {
-    request: std::result::Result<Ready<'a>, (RequestId, Error)>,
+    request: std::result::Result<Ready<'a>, (RequestHeader, Error)>,
     end: usize,
 }
 
@@ -95,9 +95,10 @@ pub(super) fn run(connection: &mut Connection, bytes: &[u8], out: &mut Vec<u8>) 
                     let write = execute(connection, &shared, now, ready, out);
                     (reads, writes) = (reads + u64::from(!write), writes + u64::from(write));
                 }
-                Err((request, error)) => {
+                Err((header, error)) => {
                     shared.counters.refuse(error.kind());
-                    let at = reply::begin(*request, shared.agreed.index(), out);
+                    let index = shared.agreed.index();
+                    let at = reply::begin(header.request, header.attempt, index, out);
                     reply::fail(error, at, out);
                 }
             }
@@ -143,7 +144,7 @@ fn prefetch(shared: &Shared, ready: &Ready<'_>, index: bool) {
 fn decode<'a>(
     shared: &Shared,
     frame: &'a [u8],
-) -> Result<std::result::Result<Ready<'a>, (RequestId, Error)>> {
+) -> Result<std::result::Result<Ready<'a>, (RequestHeader, Error)>> {
     let (header, body) = request::decode(frame)?;
     let op = Op::decode(header.code, body).and_then(|op| {
         check_partition(&op, header.partition, shared.cluster.partitions)?;
@@ -154,7 +155,7 @@ fn decode<'a>(
             let hash = op.key().map_or(0, |key| hash64(key.blob.payload, shared.env.seed));
             Ok(Ready { header, op, hash })
         }
-        Err(error) => Err((header.request, error)),
+        Err(error) => Err((header, error)),
     })
 }
 
@@ -193,13 +194,13 @@ fn execute(
         request: header.request,
         floor: header.floor,
     });
-    let at = reply::begin(header.request, shared.agreed.index(), out);
+    let at = reply::begin(header.request, header.attempt, shared.agreed.index(), out);
     let request = Request {
         structure: header.structure,
         op: ready.op,
         stamp,
         hash: ready.hash,
-        again: header.again,
+        again: header.attempt > 0,
     };
     let seal = |out: &mut Vec<u8>, at: usize, waits: bool| {
         end_frame(out, at);

@@ -8,6 +8,7 @@ use crate::status::Observe;
 use grid_core::control::{Command, ControlState};
 use grid_core::error::{Error, Kind, Result};
 use grid_core::ids::SessionId;
+use grid_core::replica::Structures as _;
 use grid_core::wire::FrameKind;
 use grid_core::wire::control::{self, Control, ControlReply};
 use std::sync::Arc;
@@ -75,7 +76,8 @@ async fn decide(shared: &Shared, session: SessionId, message: Control) -> Result
     match message {
         Control::Declare { name, kind } => {
             let (structure, config) = shared.agreed.declare(&name, kind, within).await?;
-            Ok(ControlReply::Declared { structure, config })
+            let since = shared.agreed.since(structure);
+            Ok(ControlReply::Declared { structure, config, since })
         }
         Control::CloseSession => {
             shared.agreed.propose(Command::ExpireSessions(vec![session]), within).await?;
@@ -92,11 +94,12 @@ fn answer(connection: &mut Connection, message: Control) -> Result<ControlReply>
         Control::Declare { name, kind } => {
             let known = |state: &ControlState| {
                 let (id, config) = state.structure_named(&name)?;
-                (config.kind() == kind).then(|| (id, config.clone()))
+                let since = state.structure(id)?.since;
+                (config.kind() == kind).then(|| (id, config.clone(), since))
             };
             let gone = || Error::with(Kind::Internal, "a name that is not known any more");
-            let (structure, config) = shared.agreed.read(known).ok_or_else(gone)?;
-            Ok(ControlReply::Declared { structure, config })
+            let (structure, config, since) = shared.agreed.read(known).ok_or_else(gone)?;
+            Ok(ControlReply::Declared { structure, config, since })
         }
         Control::Heartbeat => Ok(ControlReply::Done),
         Control::Subscribe { structure, partition, subscription } => {

@@ -85,12 +85,16 @@ impl Connection {
         mut bytes: Vec<u8>,
         end: Arc<Notify>,
     ) -> std::io::Result<()> {
-        let mut out = Vec::new();
+        let (mut out, mut late) = (Vec::new(), Vec::new());
         loop {
             let mut used = 0;
             while let Ok(Some((frame, len))) = split_frame(&bytes[used..], 1 << 24) {
                 used += len;
-                self.cluster.with(|world| self.frame(world, frame, &mut out));
+                self.cluster.with(|world| {
+                    let is_late = world.members[self.at].manner == Manner::Late
+                        && frame[0] == FrameKind::Request as u8;
+                    self.frame(world, frame, if is_late { &mut late } else { &mut out });
+                });
             }
             bytes.drain(..used);
             let manner = self.cluster.with(|world| {
@@ -99,6 +103,9 @@ impl Connection {
             });
             self.cluster.changed.notify_waiters();
             if manner == Manner::Normal {
+                stream.write_all(&std::mem::take(&mut late)).await?;
+            }
+            if matches!(manner, Manner::Normal | Manner::Late) {
                 stream.write_all(&out).await?;
             }
             out.clear();
@@ -120,7 +127,7 @@ impl Connection {
         if frame[0] == FrameKind::Request as u8 {
             let (header, body) = request::decode(frame).unwrap();
             world.seen.push(Seen { member: self.at, header });
-            let at = reply::begin(header.request, Index(world.index), out);
+            let at = reply::begin(header.request, header.attempt, Index(world.index), out);
             match world.execute(self.at, self.session, self.number, &header, body) {
                 Ok(answer) => {
                     out.extend_from_slice(&answer);
@@ -140,7 +147,7 @@ impl Connection {
         match message {
             Control::Declare { name, kind } => {
                 let (structure, config) = world.declare(&name, kind)?;
-                Ok(ControlReply::Declared { structure, config })
+                Ok(ControlReply::Declared { structure, config, since: Index(world.index) })
             }
             Control::Subscribe { structure, partition, subscription } => {
                 let primary = world.owners[usize::from(partition.0)].first().copied();

@@ -86,6 +86,24 @@ async fn a_leader_that_is_cut_off_changes_nothing_and_reads_nothing_old() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_a_silent_leader_once_another_leads() {
+    let (nodes, _) = three().await;
+    let (old, rest) = by_role(nodes).await;
+    for node in &rest {
+        node.node.peers.mute.lock().insert(old.node.node());
+        old.node.peers.cut.lock().insert(node.node.node());
+    }
+    let (asked, index) = tokio::join!(
+        within(rest[0].node.propose(topic("asked"), 10 * LONG)),
+        within(rest[1].node.barrier(10 * LONG))
+    );
+    let error = asked.unwrap_err();
+    assert_eq!(error.applied(), grid_core::error::Applied::Maybe, "{error}");
+    index.unwrap();
+    rest[0].propose(topic("again")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_voter_is_replaced_by_a_learner_and_a_third_one_is_needed_for_three() {
     let ([a, b, c], addresses) = three().await;
     let d = Site::new().await.start(config(&addresses)).await;
