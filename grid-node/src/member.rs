@@ -71,6 +71,13 @@ impl Builder {
         self.set("bind", address)
     }
 
+    /// Addresses of members of the cluster to join; this member's own may be among them. Without any, the
+    /// member forms a cluster of its own. Members that all list each other form one together.
+    pub fn join<A: ToString>(self, addresses: impl IntoIterator<Item = A>) -> Self {
+        let addresses: Vec<String> = addresses.into_iter().map(|a| a.to_string()).collect();
+        self.set("join", addresses.join(","))
+    }
+
     /// Threads that serve connections and run jobs; 0: as many as the process may use.
     pub fn cores(self, count: usize) -> Self {
         self.set("cores", count)
