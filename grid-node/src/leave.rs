@@ -68,7 +68,7 @@ impl Leaving {
     /// Returns the partitions that nobody else has, and whether anybody stays.
     async fn hand_over(&self, deadline: Instant) -> Result<(Vec<PartitionId>, bool)> {
         let (shared, me) = (&self.shared, self.shared.member);
-        shared.agreed.propose(Command::Retire(me), PROPOSING).await?;
+        shared.agreed.propose(Command::Leaving(me), PROPOSING).await?;
         let mut applied = crate::cluster::ControlLog::applied(&*shared.agreed.node);
         let mut said = false;
         let (lost, somebody) = loop {
