@@ -35,8 +35,8 @@ mod voters;
 
 pub use control_log::{ControlLog, Pending};
 pub use node::{ControlConfig, ControlNode};
-pub(crate) use roster::COPIES_MAX;
-pub use roster::{Brief, ClockView, CopyBrief, Heard};
+pub use roster::{Brief, ClockView, CopyBrief, Heard, Share};
+pub(crate) use roster::{COPIES_MAX, SHARES_MAX};
 pub use timing::Timing;
 pub use view::LogView;
 
@@ -77,6 +77,10 @@ pub trait Host: Send + Sync + 'static {
     /// The sessions that were heard of since this was asked last.
     fn sessions_heard(&self) -> Vec<SessionId>;
 
-    /// Copies of partitions that it sends now, no more than are told to others.
+    /// Copies of partitions that it sends now, no more than are told to others. It may lock partitions: it is
+    /// not called on the control thread.
     fn copies(&self) -> Vec<CopyBrief>;
+
+    /// What it has of structures, as far as that is told to others. As [`Host::copies`].
+    fn shares(&self) -> Vec<Share>;
 }

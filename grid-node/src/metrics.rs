@@ -213,7 +213,14 @@ mod tests {
         let mut status = example();
         let structure = |i: u64| {
             let kind = if i.is_multiple_of(2) { StructureKind::Map } else { StructureKind::Queue };
-            StructureStatus { name: format!("s{i}"), kind, entries: 1, bytes: 10_000 - i }
+            StructureStatus {
+                name: format!("s{i}"),
+                kind,
+                entries: 1,
+                bytes: 10_000 - i,
+                cluster_entries: None,
+                cluster_bytes: None,
+            }
         };
         status.structures = (0..STRUCTURES_MAX as u64 + 10).map(structure).collect();
         let text = render(&status, &Health::default());

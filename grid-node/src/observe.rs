@@ -2,7 +2,7 @@
 
 mod cluster;
 
-use crate::cluster::{COPIES_MAX, ControlNode, CopyBrief, Heard};
+use crate::cluster::{COPIES_MAX, ControlNode, CopyBrief, Heard, SHARES_MAX, Share};
 use crate::plane::Plane;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -11,6 +11,7 @@ use crate::status::{
     Status, StructureStatus, Totals, label,
 };
 use cluster::Scene;
+use grid_core::control::Structure;
 use grid_core::error::{Error, Kind, Result};
 use grid_core::ids::{MemberId, StructureId};
 use std::collections::BTreeMap;
@@ -131,6 +132,14 @@ impl Shared {
         View { node: &self.agreed.node, shared: Some(self), settings: &self.settings }
     }
 
+    /// What this member has of the first structures, where it has anything.
+    pub(crate) fn shares(&self) -> Vec<Share> {
+        let count = self.agreed.read(|state| state.structures().len());
+        let mut shares = usage(self, (0..SHARES_MAX).map(StructureId).take(count));
+        shares.retain(|share| share.bytes > 0);
+        shares
+    }
+
     /// How long ago a member has answered a beacon, if it ever has.
     fn silence(&self, member: MemberId) -> Option<Duration> {
         let at = self.leases.lock().answered(member);
@@ -184,7 +193,8 @@ impl View<'_> {
         let me = self.shared.map(|shared| shared.member);
         let mut heard = self.node.heard();
         if let Some(me) = me {
-            let (brief, at) = (self.node.brief(), Instant::now());
+            let (mut brief, at) = (self.node.brief(), Instant::now());
+            brief.copies = self.shared.map(Shared::copies).unwrap_or_default();
             heard.insert(me, Heard { brief, at, clock: crate::cluster::ClockView::default() });
         }
         let mut log = self.node.view();
@@ -279,28 +289,50 @@ fn links(shared: &Shared) -> Vec<LinkStatus> {
     all.into_values().collect()
 }
 
-fn structures(shared: &Shared) -> Vec<StructureStatus> {
-    let named = (0..).map(StructureId).zip(shared.agreed.structures());
-    let mut all: Vec<_> = named
-        .map(|(id, structure)| {
-            let kind = structure.config.kind();
-            (id, StructureStatus { name: structure.name, kind, entries: 0, bytes: 0 })
-        })
-        .collect();
+/// What this member has of structures: entries that it serves, bytes that it holds.
+fn usage(shared: &Shared, ids: impl Iterator<Item = StructureId>) -> Vec<Share> {
+    let share = |structure| Share { structure, entries: 0, bytes: 0 };
+    let mut all: Vec<Share> = ids.map(share).collect();
     for cell in shared.cells() {
         // A lock is held for a bounded number of structures at a time.
-        for some in all.chunks_mut(128) {
+        for some in all.chunks_mut(SHARES_MAX as usize) {
             cell.look(|replica| {
                 let (partition, serves) = (replica.partition(), replica.serves());
-                for (id, status) in some {
-                    if let Some((entries, bytes)) = partition.usage(*id) {
+                for share in some {
+                    if let Some((entries, bytes)) = partition.usage(share.structure) {
                         // What it holds as a backup is counted where it is served.
-                        status.entries += if serves { entries as u64 } else { 0 };
-                        status.bytes += bytes as u64;
+                        share.entries += if serves { entries as u64 } else { 0 };
+                        share.bytes += bytes as u64;
                     }
                 }
             });
         }
     }
-    all.into_iter().map(|(_, status)| status).collect()
+    all
+}
+
+fn structures(shared: &Shared) -> Vec<StructureStatus> {
+    let named = shared.agreed.structures();
+    let heard = shared.agreed.node.heard();
+    let others: Vec<&Share> = heard
+        .iter()
+        .filter(|(member, _)| **member != shared.member && shared.answers(**member))
+        .flat_map(|(_, heard)| &heard.brief.shares)
+        .collect();
+    let own = usage(shared, (0..).map(StructureId).take(named.len()));
+    let status = |(structure, own): (Structure, Share)| {
+        let of = others.iter().filter(|share| share.structure == own.structure);
+        let everywhere =
+            of.fold((own.entries, own.bytes), |(n, b), share| (n + share.entries, b + share.bytes));
+        let told = own.structure.0 < SHARES_MAX || !shared.links.any();
+        StructureStatus {
+            kind: structure.config.kind(),
+            name: structure.name,
+            entries: own.entries,
+            bytes: own.bytes,
+            cluster_entries: told.then_some(everywhere.0),
+            cluster_bytes: told.then_some(everywhere.1),
+        }
+    };
+    named.into_iter().zip(own).map(status).collect()
 }

@@ -2,7 +2,7 @@
 //! cells, and proposes what they want.
 
 use crate::cell::partition_at;
-use crate::cluster::{ControlEvent, ControlLog, CopyBrief, Host};
+use crate::cluster::{ControlEvent, ControlLog, CopyBrief, Host, Share};
 use crate::shared::Shared;
 use grid_core::control::{Change, Command, Record};
 use grid_core::handle::ClusterView;
@@ -165,6 +165,10 @@ impl Host for Plane {
 
     fn copies(&self) -> Vec<CopyBrief> {
         self.0.get().map_or_else(Vec::new, |shared| shared.copies())
+    }
+
+    fn shares(&self) -> Vec<Share> {
+        self.0.get().map_or_else(Vec::new, |shared| shared.shares())
     }
 
     fn sessions_heard(&self) -> Vec<SessionId> {

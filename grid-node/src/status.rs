@@ -92,6 +92,13 @@ pub struct StructureStatus {
     pub entries: u64,
     /// Bytes that this member holds for it.
     pub bytes: u64,
+    /// Entries or items of all members, as they said within the last second or so. None: they do not tell, for
+    /// there are too many structures.
+    #[serde(default)]
+    pub cluster_entries: Option<u64>,
+    /// Bytes of all members, backups included.
+    #[serde(default)]
+    pub cluster_bytes: Option<u64>,
 }
 
 /// Clients, now.
@@ -179,7 +186,8 @@ pub fn label(variant: impl Debug) -> String {
 /// Structures, the largest first; by name where equal.
 pub(crate) fn largest(structures: &[StructureStatus]) -> Vec<&StructureStatus> {
     let mut sorted: Vec<_> = structures.iter().collect();
-    sorted.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+    let size = |s: &StructureStatus| s.cluster_bytes.unwrap_or(s.bytes);
+    sorted.sort_by(|a, b| size(b).cmp(&size(a)).then_with(|| a.name.cmp(&b.name)));
     sorted
 }
 
@@ -196,6 +204,8 @@ pub(crate) mod tests {
             kind,
             entries,
             bytes,
+            cluster_entries: Some(2 * entries),
+            cluster_bytes: Some(4 * bytes),
         };
         let peer = |id, address: &str, log, silent_ms| PeerStatus {
             id,

@@ -19,7 +19,17 @@ async fn ask(address: &str) -> grid_core::Result<Status> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_member_tells_of_all_and_of_one_that_is_gone() {
     let mut members = cluster(3).await;
+    let client = grid_tests::client(&members[0]).await;
+    let map = client.map::<u32, u32>("m");
+    let _ = map.size().await;
+    known(&members, 1).await;
+    for n in 0..100 {
+        map.set(&n, &n).await.unwrap();
+    }
     for member in &members {
+        let all = |status: &Status| status.structures[0].cluster_entries == Some(100);
+        let status = until(member, "all entries", all).await;
+        assert!((1..100).contains(&status.structures[0].entries), "{status}");
         let status = ask(&member.address().to_string()).await.unwrap();
         assert_eq!(status.cluster.members.len(), 3);
         assert_eq!(status.member.id, member.id().0);

@@ -4,7 +4,7 @@
 use super::node::ControlNode;
 use super::peers::message::{Reply, Request};
 use crate::clock::{self, WallClock};
-use grid_core::ids::{MemberId, NodeId, PartitionId};
+use grid_core::ids::{MemberId, NodeId, PartitionId, StructureId};
 use grid_core::time::Clock as _;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,8 @@ const RATE_SPAN: Duration = Duration::from_secs(10);
 const WARNING: Duration = Duration::from_secs(60);
 /// Copies that one member tells of; there are no more under way at a time in any but the largest clusters.
 pub(crate) const COPIES_MAX: usize = 256;
+/// Structures that members tell of.
+pub(crate) const SHARES_MAX: u32 = 128;
 
 /// A copy of a partition that is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,17 @@ pub struct CopyBrief {
     pub of_bytes: u64,
 }
 
+/// What a member has of a structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// The structure.
+    pub structure: StructureId,
+    /// Entries or items that the member serves.
+    pub entries: u64,
+    /// Bytes that it holds.
+    pub bytes: u64,
+}
+
 /// What a member says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Brief {
@@ -50,6 +63,8 @@ pub struct Brief {
     pub uptime_ms: u64,
     /// Copies that it sends, the first [`COPIES_MAX`].
     pub copies: Vec<CopyBrief>,
+    /// What it has of the first [`SHARES_MAX`] structures, where it has anything.
+    pub shares: Vec<Share>,
     /// Its wall clock, in milliseconds since 1970.
     pub(crate) wall_ms: u64,
     /// Its monotonic clock, in nanoseconds.
@@ -159,12 +174,16 @@ struct Row {
 
 /// See the module documentation.
 #[derive(Debug, Default)]
-pub(super) struct Roster(Mutex<BTreeMap<MemberId, Row>>);
+pub(super) struct Roster {
+    rows: Mutex<BTreeMap<MemberId, Row>>,
+    /// What this member has, as of a second ago.
+    own: Mutex<Brief>,
+}
 
 impl Roster {
     fn take(&self, member: MemberId, brief: Brief, sample: Sample) -> Option<String> {
         let at = Instant::now();
-        let mut rows = self.0.lock();
+        let mut rows = self.rows.lock();
         let heard = Heard { brief, at, clock: ClockView::default() };
         let row = rows.entry(member).or_insert_with(|| Row {
             heard: heard.clone(),
@@ -182,11 +201,11 @@ impl Roster {
     }
 
     fn keep(&self, known: impl Fn(MemberId) -> bool) {
-        self.0.lock().retain(|member, _| known(*member));
+        self.rows.lock().retain(|member, _| known(*member));
     }
 
     pub(super) fn heard(&self) -> BTreeMap<MemberId, Heard> {
-        self.0.lock().iter().map(|(member, row)| (*member, row.heard.clone())).collect()
+        self.rows.lock().iter().map(|(member, row)| (*member, row.heard.clone())).collect()
     }
 }
 
@@ -203,9 +222,18 @@ impl ControlNode {
         Brief {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
-            copies: self.host.copies(),
             wall_ms: WallClock.now().0,
             monotonic_ns: clock::monotonic().0,
+            ..self.roster.own.lock().clone()
+        }
+    }
+
+    /// Looks at the data beside the control thread, which must not wait for partitions.
+    async fn look_at_data(&self) {
+        let host = Arc::clone(&self.host);
+        let look = move || (host.copies(), host.shares());
+        if let Ok((copies, shares)) = tokio::task::spawn_blocking(look).await {
+            *self.roster.own.lock() = Brief { copies, shares, ..Brief::default() };
         }
     }
 
@@ -215,6 +243,7 @@ impl ControlNode {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
+            self.look_at_data().await;
             let members: BTreeMap<MemberId, NodeId> = {
                 let state = self.applying.state.read();
                 state.members().iter().map(|(id, info)| (*id, info.node)).collect()

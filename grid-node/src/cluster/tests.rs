@@ -61,6 +61,10 @@ impl Host for TestHost {
         Vec::new()
     }
 
+    fn shares(&self) -> Vec<Share> {
+        Vec::new()
+    }
+
     fn sessions_heard(&self) -> Vec<SessionId> {
         self.heard.lock().iter().copied().collect()
     }

@@ -56,14 +56,19 @@ pub(super) async fn serve(lookout: Arc<Lookout>, mut stranger: Stranger) -> Resu
 }
 
 async fn answer(
-    lookout: &Lookout,
+    lookout: &Arc<Lookout>,
     message: Control,
     reached: Option<std::net::SocketAddr>,
 ) -> Result<ControlReply> {
     match message {
         Control::Status => {
-            let status = serde_json::to_string(&lookout.status());
-            let status = status.map_err(|e| Error::with(Kind::Internal, e.to_string()))?;
+            // Beside the control thread, which must not wait for partitions.
+            let lookout = Arc::clone(lookout);
+            let look = move || serde_json::to_string(&lookout.status());
+            let failed = |text: String| Error::with(Kind::Internal, text);
+            let status =
+                tokio::task::spawn_blocking(look).await.map_err(|e| failed(e.to_string()))?;
+            let status = status.map_err(|e| failed(e.to_string()))?;
             Ok(ControlReply::Status(status))
         }
         Control::Table { known } => {

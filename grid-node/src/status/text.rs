@@ -209,10 +209,19 @@ fn structures(status: &Status, f: &mut Formatter<'_>) -> fmt::Result {
     if structures.is_empty() {
         return Ok(());
     }
-    write!(f, "\n\n{:5}  {:>12}  {:>12}  name", "kind", "entries", "memory")?;
+    let heads = ["kind", "entries", "memory", "here", "memory here"];
+    let [kind, entries, memory, here, memory_here] = heads;
+    write!(f, "\n\n{kind:5}  {entries:>10}  {memory:>11}  {here:>10}  {memory_here:>11}  name")?;
     for s in largest(structures).into_iter().take(STRUCTURES_SHOWN) {
-        let (kind, memory) = (s.kind.to_string(), Bytes(s.bytes).to_string());
-        write!(f, "\n{kind:5}  {:>12}  {memory:>12}  {}", s.entries, s.name)?;
+        let kind = s.kind.to_string();
+        let entries = s.cluster_entries.map_or("?".to_owned(), |entries| entries.to_string());
+        let memory = s.cluster_bytes.map_or("?".to_owned(), |bytes| Bytes(bytes).to_string());
+        let (here, memory_here) = (s.entries, Bytes(s.bytes).to_string());
+        let name = &s.name;
+        write!(
+            f,
+            "\n{kind:5}  {entries:>10}  {memory:>11}  {here:>10}  {memory_here:>11}  {name}"
+        )?;
     }
     match structures.len().saturating_sub(STRUCTURES_SHOWN) {
         0 => Ok(()),
@@ -294,6 +303,7 @@ mod tests {
             "degraded 7 7 7, 9 2 5-6",
             "degraded 7 7 7, 9 1 4, copied to 9: 3.0 MiB of about 4.0 MiB, 2 of 3 pieces arrived",
             "memory 3.0 MiB of 1024.0 MiB",
+            "map 4 8.0 MiB 2 2.0 MiB or\"de\\rs",
         ] {
             assert!(lines.iter().any(|l| l == line), "{line}\n{}", example());
         }
