@@ -4,6 +4,10 @@
 //! Locks: one cell at a time, a cell before an outbox or a slot, none over an await, and no user
 //! code under it. What was let go is woken after the lock.
 
+mod parked;
+
+pub(crate) use parked::ReplyTo;
+
 use crate::links::Link;
 use crate::outbox::Outbox;
 use crate::shared::Shared;
@@ -11,15 +15,16 @@ use grid_core::Read;
 use grid_core::control::{Change, Record};
 use grid_core::data::{Blob, BlobBuf};
 use grid_core::error::{Error, Kind, Result};
-use grid_core::handle::{Mailbox, RawEvent, Token};
+use grid_core::handle::{Mailbox, RawEvent};
 use grid_core::ids::{Index, MemberId, PartitionId, Seq, SessionId, StructureId, Term, Version};
 use grid_core::limits::PARKED_BYTES_MAX;
-use grid_core::partition::{Outcome, Partition, Request};
-use grid_core::replica::{Answer, Context, Replica};
+use grid_core::partition::{Partition, Request};
+use grid_core::replica::{Answer, Context, Done, Proof, Replica};
 use grid_core::time::Nanos;
 use grid_core::wire::event::Event;
 use grid_core::wire::link::Message;
-use grid_core::wire::{begin_frame, end_frame, reply};
+use grid_core::wire::{begin_frame, end_frame};
+use parked::{Parked, Wait, let_go, refuse};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -43,31 +48,11 @@ struct State {
     served: bool,
     /// Replies in the order of their gates.
     parked: VecDeque<Parked>,
-    /// Bytes that they take.
+    /// Replies to reads that wait for a barrier of the control log, by its number.
+    unproven: VecDeque<(u64, Parked)>,
+    /// Bytes that all of them take.
     parked_bytes: usize,
     subscribers: Vec<Subscriber>,
-}
-
-#[derive(Debug)]
-struct Parked {
-    gate: Seq,
-    to: ReplyTo,
-    reply: Box<[u8]>,
-}
-
-impl Parked {
-    fn bytes(&self) -> usize {
-        size_of::<Parked>() + self.reply.len()
-    }
-}
-
-/// Where a reply goes once its gate opens.
-#[derive(Debug)]
-pub(crate) enum ReplyTo {
-    /// A whole frame to a connection.
-    Connection(Arc<Outbox>),
-    /// An answer to a caller in this process.
-    Local(Token),
 }
 
 #[derive(Debug)]
@@ -127,6 +112,7 @@ impl Cell {
                 ack_due: None,
                 served: false,
                 parked: VecDeque::new(),
+                unproven: VecDeque::new(),
                 parked_bytes: 0,
                 subscribers: Vec::new(),
             }),
@@ -150,14 +136,15 @@ impl Cell {
         let cx = shared.context(now);
         let mut state = self.state.lock();
         let last = state.replica.last();
-        let gate = loop {
+        let wait = loop {
             if !alive() {
                 return Submitted::Refused(session_expired());
             }
             match state.replica.submit(&cx, request, read, reply.out) {
-                Outcome::Answered(gate) => break gate,
-                Outcome::Again => MutexGuard::bump(&mut state),
-                Outcome::Refused(error) => {
+                Done::Answered(gate) => break Wait::Commit(gate),
+                Done::Unproven(number) => break Wait::Proof(number),
+                Done::Again => MutexGuard::bump(&mut state),
+                Done::Refused(error) => {
                     let unknown = error.kind() == Kind::UnknownStructure;
                     if !unknown || !declare(&cx, &mut state.replica, request.structure) {
                         return Submitted::Refused(error);
@@ -165,7 +152,10 @@ impl Cell {
                 }
             }
         };
-        let waits = gate > state.replica.partition().committed();
+        let waits = match wait {
+            Wait::Commit(gate) => gate > state.replica.partition().committed(),
+            Wait::Proof(_) => true,
+        };
         // The replies of operations that were applied just now are bounded by the room of the ring.
         let applied = reply.writes && state.replica.last() > last;
         if waits && state.parked_bytes > PARKED_BYTES_MAX && !applied {
@@ -174,9 +164,7 @@ impl Cell {
         let to = (reply.seal)(reply.out, reply.at, waits);
         let submitted = match to {
             Some(to) if waits => {
-                let gate = state.parked.back().map_or(gate, |last| last.gate.max(gate));
-                let bytes = reply.out.get(reply.at..).unwrap_or_default().into();
-                state.park(Parked { gate, to, reply: bytes });
+                state.park(wait, to, reply.out.get(reply.at..).unwrap_or_default().into());
                 reply.out.truncate(reply.at);
                 shared.counters.parked.add(1);
                 Submitted::Parked
@@ -300,6 +288,22 @@ impl Cell {
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         change
+    }
+
+    /// The barrier of the control log that reads wait for: to be begun now.
+    pub(crate) fn begin_barrier(&self) -> Option<u64> {
+        let mut state = self.state.lock();
+        if state.unproven.is_empty() { None } else { state.replica.begin_barrier() }
+    }
+
+    /// It has ended, with this record of the table, or in vain.
+    pub(crate) fn barrier_done(&self, shared: &Shared, number: u64, record: Option<&Record>) {
+        let cx = shared.context(shared.now());
+        let mut state = self.state.lock();
+        state.replica.barrier_done(number, record);
+        let wakers = state.settle(shared, &cx);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Members that are being copied to.
@@ -444,9 +448,18 @@ pub(crate) fn session_expired() -> Error {
 }
 
 impl State {
-    fn park(&mut self, parked: Parked) {
+    fn park(&mut self, wait: Wait, to: ReplyTo, reply: Box<[u8]>) {
+        let (gate, proof) = match wait {
+            Wait::Commit(gate) => (gate, None),
+            Wait::Proof(number) => (Seq(0), Some(number)),
+        };
+        let last = self.parked.back().map_or(gate, |last| last.gate);
+        let parked = Parked { gate: last.max(gate), to, reply };
         self.parked_bytes += parked.bytes();
-        self.parked.push_back(parked);
+        match proof {
+            Some(number) => self.unproven.push_back((number, parked)),
+            None => self.parked.push_back(parked),
+        }
     }
 
     /// Names the partition to those who follow it.
@@ -501,13 +514,10 @@ impl State {
     /// Nothing that waits here is answered any more by this member: whoever serves now knows.
     fn depose(&mut self, shared: &Shared, wakers: &mut Vec<Waker>) {
         self.parked_bytes = 0;
-        for parked in std::mem::take(&mut self.parked) {
-            shared.counters.parked.add(-1);
+        let unproven = std::mem::take(&mut self.unproven).into_iter().map(|(_, parked)| parked);
+        for parked in std::mem::take(&mut self.parked).into_iter().chain(unproven) {
             let error = Error::with(Kind::NotServing, "another member serves the partition now");
-            wakers.extend(match parked.to {
-                ReplyTo::Connection(outbox) => outbox.reply(&failed(&parked.reply, &error)),
-                ReplyTo::Local(token) => shared.slots.complete(token, Err(error.maybe_applied())),
-            });
+            wakers.extend(refuse(shared, parked, error));
         }
         // Their items come from elsewhere now.
         for subscriber in std::mem::take(&mut self.subscribers) {
@@ -526,10 +536,21 @@ impl State {
         while self.parked.front().is_some_and(|front| front.gate <= committed) {
             let Some(parked) = self.parked.pop_front() else { return };
             self.parked_bytes -= parked.bytes();
-            shared.counters.parked.add(-1);
-            wakers.extend(match parked.to {
-                ReplyTo::Connection(outbox) => outbox.reply(&parked.reply),
-                ReplyTo::Local(token) => shared.slots.complete(token, Ok(parked.reply)),
+            wakers.extend(let_go(shared, parked));
+        }
+        while let Some((number, _)) = self.unproven.front() {
+            let proof = self.replica.proof(*number);
+            if proof == Proof::Waits {
+                return;
+            }
+            let Some((_, parked)) = self.unproven.pop_front() else { return };
+            self.parked_bytes -= parked.bytes();
+            wakers.extend(if proof == Proof::Proven {
+                let_go(shared, parked)
+            } else {
+                let text = "a backup is silent, and the control log does not show who serves";
+                let wait = std::time::Duration::from_millis(20);
+                refuse(shared, parked, Error::with(Kind::NotServing, text).retry_in(wait))
             });
         }
     }
@@ -563,16 +584,6 @@ impl State {
         }
         result
     }
-}
-
-/// The reply that says the error, instead of a whole reply to the same request.
-fn failed(frame: &[u8], error: &Error) -> Vec<u8> {
-    let mut out = Vec::new();
-    if let Some(Ok((header, _))) = frame.get(grid_core::wire::LEN_BYTES..).map(reply::decode) {
-        let at = reply::begin(header.request, header.attempt, header.applied, &mut out);
-        reply::fail(&error.clone().maybe_applied(), at, &mut out);
-    }
-    out
 }
 
 /// The partition that a cell index stands for.

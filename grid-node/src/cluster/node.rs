@@ -194,7 +194,9 @@ impl ControlNode {
         let before = life();
         self.insist(Command::Start { boot, member }, |state| ours(state).is_some()).await?;
         if before != 0 && before != life() {
-            tracing::warn!("all members had ended: what they held is lost, the cluster starts empty");
+            tracing::warn!(
+                "all members had ended: what they held is lost, the cluster starts empty"
+            );
         }
         let member = ours(&self.applying.state.read());
         let unknown = || Error::with(Kind::Internal, "the start of this member was not agreed on");
