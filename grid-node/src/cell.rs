@@ -199,6 +199,14 @@ impl Cell {
         }
     }
 
+    /// Prefetches for records that are to be applied, if nobody holds the cell just now.
+    #[inline]
+    pub(crate) fn prefetch_records(&self, records: &[u8], index: bool) {
+        if let Some(state) = self.state.try_lock() {
+            state.replica.partition().prefetch_records(records, index);
+        }
+    }
+
     /// Takes a message of another member. An answer that cannot wait is appended to `out`; returns whether an
     /// acknowledgement is due.
     pub(crate) fn handle(

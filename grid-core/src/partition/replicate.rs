@@ -6,6 +6,7 @@ use super::{Container, Partition};
 use crate::control::StructureKind;
 use crate::error::{Error, Kind, Result};
 use crate::ids::{Millis, Seq, StructureId};
+use crate::store::hash64;
 use crate::wire::{LEN_BYTES, split_frame};
 
 impl Partition {
@@ -45,6 +46,24 @@ impl Partition {
         self.log.learn_committed(committed);
         self.settle();
         Ok(self.log.seq)
+    }
+
+    /// Prefetches what applying these records will touch first. Two passes over all that has come, `index`
+    /// then not, hide most of the memory's latency, as [`Partition::prefetch`] does for requests.
+    pub fn prefetch_records(&self, mut records: &[u8], index: bool) {
+        while let Ok(Some((bytes, used))) = split_frame(records, usize::MAX) {
+            records = &records[used..];
+            let Ok(mut record) = Record::read(bytes) else { return };
+            if index && let Some(stamp) = record.head.stamp {
+                self.sessions.touch(stamp.session);
+            }
+            if record.head.effects > 0
+                && let Ok(effect) = Effect::read(&mut record.rest)
+                && let Some((structure, key)) = effect.entry()
+            {
+                self.prefetch(structure, hash64(key.blob.payload, self.env.seed), index);
+            }
+        }
     }
 
     fn replicate_one(&mut self, mut record: Record<'_>, frame: &[u8]) -> Result<()> {

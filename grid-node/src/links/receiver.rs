@@ -3,7 +3,7 @@
 use crate::shared::Shared;
 use grid_core::error::{Error, Kind, Result};
 use grid_core::ids::{MemberId, PartitionId};
-use grid_core::wire::link::Message;
+use grid_core::wire::link::{Body, Message};
 use grid_core::wire::split_frame;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 pub(super) const FRAME_BYTES_MAX: usize = 256 << 20;
 /// Bytes read with one call.
 const READ_BYTES: usize = 256 << 10;
+/// Messages that are looked at together.
+const AHEAD: usize = 16;
 
 /// Serves the connection until it ends. `rest` is what came behind the hello.
 ///
@@ -30,14 +32,29 @@ pub(crate) async fn serve(
     loop {
         let now = shared.now();
         let mut used = 0;
-        while let Some((frame, len)) =
-            split_frame(bytes.get(used..).unwrap_or_default(), FRAME_BYTES_MAX)?
-        {
-            used += len;
-            let message = Message::read(frame)?;
-            let cell = shared.cell(message.partition)?;
-            if cell.handle(&shared, from, &message, now, Some(&mut out)) {
-                touched.push(message.partition);
+        loop {
+            let mut ahead: [Option<Message<'_>>; AHEAD] = [None; AHEAD];
+            for slot in &mut ahead {
+                let rest = bytes.get(used..).unwrap_or_default();
+                let Some((frame, len)) = split_frame(rest, FRAME_BYTES_MAX)? else { break };
+                used += len;
+                *slot = Some(Message::read(frame)?);
+            }
+            for index in [true, false] {
+                for message in ahead.iter().flatten() {
+                    if let Body::Append { records, .. } = message.body {
+                        shared.cell(message.partition)?.prefetch_records(records, index);
+                    }
+                }
+            }
+            for message in ahead.iter().flatten() {
+                let cell = shared.cell(message.partition)?;
+                if cell.handle(&shared, from, message, now, Some(&mut out)) {
+                    touched.push(message.partition);
+                }
+            }
+            if ahead.iter().any(Option::is_none) {
+                break;
             }
         }
         bytes.drain(..used);
