@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 
 /// How often deadlines are looked after at least.
 const TICK: Duration = Duration::from_millis(20);
+/// For how long members that have no quorum are asked again.
+const QUORUM_WAIT: Duration = Duration::from_secs(1);
 /// How often at most.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// Pause of who cannot connect because another one is about to open a session, or to connect there.
@@ -62,6 +64,10 @@ async fn first(builder: Builder) -> Result<Arc<Shared>> {
     for attempt in 0usize.. {
         let address = builder.addresses[attempt % builder.addresses.len()].clone();
         let left = deadline.saturating_duration_since(Instant::now());
+        let waited = builder.connect_timeout.saturating_sub(left);
+        if last.kind() == Kind::NoQuorum && waited >= QUORUM_WAIT.min(builder.connect_timeout) {
+            return Err(last);
+        }
         if left.is_zero() {
             let why = last.detail().unwrap_or("no answer");
             let text = format!("no member answered within {:?}: {why}", builder.connect_timeout);

@@ -33,6 +33,8 @@ pub struct ControlState {
     members: BTreeMap<MemberId, MemberInfo>,
     /// Position of the last change of the members.
     members_at: Index,
+    /// Those that are about to end.
+    leaving: BTreeSet<MemberId>,
     sessions: BTreeSet<SessionId>,
     names: BTreeMap<String, StructureId>,
     structures: Vec<Structure>,
@@ -68,6 +70,7 @@ impl ControlState {
                 self.retire(member, changed);
                 Ok(Outcome::Done)
             }
+            Command::Retire(member) => self.announce(member),
             Command::Change { by, changes } => Ok(self.propose(by, changes, changed)),
             Command::Assign(goals) => Ok(self.assign(goals, changed)),
             Command::OpenSession => {
@@ -152,11 +155,20 @@ impl ControlState {
         changed.extend((0..partitions).map(PartitionId));
     }
 
+    fn announce(&mut self, leaving: MemberId) -> Result<Outcome> {
+        if !self.members.contains_key(&leaving) {
+            return Err(Error::with(Kind::Invalid, format!("there is no member {leaving}")));
+        }
+        self.leaving.insert(leaving);
+        Ok(Outcome::Done)
+    }
+
     fn retire(&mut self, gone: MemberId, changed: &mut Vec<PartitionId>) {
         if self.members.remove(&gone).is_none() {
             return;
         }
         self.members_at = self.index;
+        self.leaving.remove(&gone);
         for (record, partition) in self.table.iter_mut().zip((0..).map(PartitionId)) {
             if record.retire(gone, self.index) {
                 touch(record, self.index);
@@ -184,6 +196,9 @@ impl ControlState {
             }
             let Some(next) = record.after(by, change, min_in_sync) else { continue };
             *record = next;
+            if record.lost {
+                record.lost_at = self.index;
+            }
             touch(record, self.index);
             changed.push(partition);
         }
@@ -283,6 +298,12 @@ impl ControlState {
     #[must_use]
     pub fn members_at(&self) -> Index {
         self.members_at
+    }
+
+    /// The members that are about to end.
+    #[must_use]
+    pub fn leaving(&self) -> &BTreeSet<MemberId> {
+        &self.leaving
     }
 
     /// The latest life of a node, and the member that it is.

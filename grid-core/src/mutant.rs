@@ -68,6 +68,8 @@ mutants! {
     AnswerOfOtherAttempt;
     /// A copy of another stream goes on in this one.
     CopyMixed;
+    /// Who is given a lost partition leads with half a copy.
+    HalfCopyLeads;
     /// Dedupe records do not travel with a copy.
     CopyForgetsSessions;
     /// Reads do not wait for what they saw.

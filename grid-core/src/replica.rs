@@ -176,6 +176,10 @@ impl Replica {
                 self.partition = Partition::new(id, env);
                 self.partition.follow();
             }
+            // Half a copy is no data: it says so, see [`Replica::tick`].
+            if self.partition.is_copying() && !mutant::is(Mutant::HalfCopyLeads) {
+                return;
+            }
             self.synced = record.term;
             self.role = Role::Heir(Takeover::new(cx.now));
         }
@@ -190,6 +194,12 @@ impl Replica {
         }
     }
 
+    /// Whether it neither leads nor is about to: [`Replica::tick`] changes nothing about it then.
+    #[must_use]
+    pub fn is_following(&self) -> bool {
+        matches!(self.role, Role::Following)
+    }
+
     /// Whether it serves, as far as it knows; [`Replica::submit`] asks for more.
     #[must_use]
     pub fn is_serving(&self) -> bool {
@@ -199,13 +209,13 @@ impl Replica {
     /// Whether it would take an operation now.
     #[must_use]
     pub fn serves(&self) -> bool {
-        self.leads().is_ok()
+        self.leading().is_some()
     }
 
     /// Whether it may answer reads without asking anybody.
     #[must_use]
     pub fn serves_alone(&self, now: Nanos) -> bool {
-        self.leads().is_ok_and(|leading| leading.lease_holds(now))
+        self.leading().is_some_and(|leading| leading.lease_holds(now))
     }
 
     fn may_lead(&self) -> bool {
@@ -215,19 +225,31 @@ impl Replica {
             && (self.seen == self.synced || mutant::is(Mutant::NoSeenCheck))
     }
 
-    /// Whether it leads now, without having begun to hand over.
+    /// What it leads with now, unless it has begun to hand over.
+    #[inline]
+    fn leading(&self) -> Option<&Leading> {
+        match &self.role {
+            Role::Primary(leading) if leading.handover.is_none() && self.may_lead() => {
+                Some(leading)
+            }
+            _ => None,
+        }
+    }
+
+    /// As [`Replica::leading`], and why not.
     fn leads(&self) -> Result<&Leading, Error> {
+        self.leading().ok_or_else(|| self.leads_not())
+    }
+
+    #[cold]
+    fn leads_not(&self) -> Error {
         let text = match &self.role {
-            Role::Primary(leading) if self.may_lead() => match leading.handover {
-                None => return Ok(leading),
-                Some(_) => "the partition is moving to another member",
-            },
+            Role::Primary(_) if self.may_lead() => "the partition is moving to another member",
             Role::Heir(_) => "this member is about to take the partition over",
-            _ if self.record.lost => return Err(Error::with(Kind::Lost, lost(&self.record))),
+            _ if self.record.lost => return Error::with(Kind::Lost, lost(&self.record)),
             _ => "another member serves the partition",
         };
-        let wait = std::time::Duration::from_millis(5);
-        Err(Error::with(Kind::NotServing, text).retry_in(wait))
+        Error::with(Kind::NotServing, text).retry_in(std::time::Duration::from_millis(5))
     }
 
     /// Executes an operation as the primary. The answer may leave once [`Partition::committed`] has reached the
@@ -289,10 +311,14 @@ impl Replica {
             return None;
         }
         let change = match &self.role {
+            Role::Following if self.record.primary == self.rules.me => {
+                // Only who was given a lost partition is primary without having been in sync.
+                let half = self.partition.is_copying() && self.record.term >= self.seen;
+                return half.then_some((self.record.version, Change::GiveUp));
+            }
             Role::Following => {
                 let id = self.partition.id();
                 let heir = self.record.in_sync(self.rules.me)
-                    && self.record.primary != self.rules.me
                     && leases.may_nominate(id, &self.record, cx.now);
                 return heir.then_some((self.record.version, Change::Promote));
             }

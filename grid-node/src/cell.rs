@@ -4,26 +4,29 @@
 //! Locks: one cell at a time, a cell before an outbox or a slot, none over an await, and no user
 //! code under it. What was let go is woken after the lock.
 
+mod audience;
+mod waiting;
+
+pub(crate) use audience::Target;
+pub(crate) use waiting::ReplyTo;
+
 use crate::links::Link;
 use crate::outbox::Outbox;
 use crate::shared::Shared;
+use audience::Audience;
 use grid_core::Read;
 use grid_core::control::{Change, Record};
-use grid_core::data::{Blob, BlobBuf};
 use grid_core::error::{Error, Kind, Result};
-use grid_core::handle::{Mailbox, RawEvent, Token};
 use grid_core::ids::{Index, MemberId, PartitionId, Seq, SessionId, StructureId, Term, Version};
-use grid_core::limits::PARKED_BYTES_MAX;
 use grid_core::partition::{Outcome, Partition, Request};
 use grid_core::replica::{Answer, Context, Replica};
 use grid_core::time::Nanos;
-use grid_core::wire::event::Event;
 use grid_core::wire::link::Message;
-use grid_core::wire::{begin_frame, end_frame, reply};
+use grid_core::wire::{begin_frame, end_frame};
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
+use waiting::Waiting;
 
 /// See the module documentation. Aligned so that neighbours do not share cache lines.
 #[derive(Debug)]
@@ -41,58 +44,8 @@ struct State {
     ack_due: Option<Term>,
     /// Whether it served when somebody looked last.
     served: bool,
-    /// Replies in the order of their gates.
-    parked: VecDeque<Parked>,
-    /// Bytes that they take.
-    parked_bytes: usize,
-    subscribers: Vec<Subscriber>,
-}
-
-#[derive(Debug)]
-struct Parked {
-    gate: Seq,
-    to: ReplyTo,
-    reply: Box<[u8]>,
-}
-
-impl Parked {
-    fn bytes(&self) -> usize {
-        size_of::<Parked>() + self.reply.len()
-    }
-}
-
-/// Where a reply goes once its gate opens.
-#[derive(Debug)]
-pub(crate) enum ReplyTo {
-    /// A whole frame to a connection.
-    Connection(Arc<Outbox>),
-    /// An answer to a caller in this process.
-    Local(Token),
-}
-
-#[derive(Debug)]
-struct Subscriber {
-    structure: StructureId,
-    target: Target,
-}
-
-/// Who receives the items of a topic.
-#[derive(Clone, Debug)]
-pub(crate) enum Target {
-    /// A connection, under the number that it chose.
-    Connection(Arc<Outbox>, u64),
-    /// A subscriber in this process.
-    Local(Arc<Mailbox>),
-}
-
-impl Target {
-    fn is(&self, other: &Target) -> bool {
-        match (self, other) {
-            (Target::Connection(a, m), Target::Connection(b, n)) => Arc::ptr_eq(a, b) && m == n,
-            (Target::Local(a), Target::Local(b)) => Arc::ptr_eq(a, b),
-            _ => false,
-        }
-    }
+    waiting: Waiting,
+    audience: Audience,
 }
 
 /// How a submitted operation went.
@@ -126,9 +79,8 @@ impl Cell {
                 links: Vec::new(),
                 ack_due: None,
                 served: false,
-                parked: VecDeque::new(),
-                parked_bytes: 0,
-                subscribers: Vec::new(),
+                waiting: Waiting::default(),
+                audience: Audience::default(),
             }),
         }
     }
@@ -168,24 +120,23 @@ impl Cell {
         let waits = gate > state.replica.partition().committed();
         // The replies of operations that were applied just now are bounded by the room of the ring.
         let applied = reply.writes && state.replica.last() > last;
-        if waits && state.parked_bytes > PARKED_BYTES_MAX && !applied {
+        if waits && state.waiting.is_full() && !applied {
             return Submitted::Refused(too_many_wait(request));
         }
         let to = (reply.seal)(reply.out, reply.at, waits);
         let submitted = match to {
             Some(to) if waits => {
-                let gate = state.parked.back().map_or(gate, |last| last.gate.max(gate));
-                let bytes = reply.out.get(reply.at..).unwrap_or_default().into();
-                state.park(Parked { gate, to, reply: bytes });
+                let bytes = reply.out.get(reply.at..).unwrap_or_default();
+                state.waiting.park(shared, gate, to, bytes);
                 reply.out.truncate(reply.at);
-                shared.counters.parked.add(1);
                 Submitted::Parked
             }
             _ => Submitted::Answered,
         };
         let mut wakers = Vec::new();
-        if !state.subscribers.is_empty() {
-            state.publish(&mut wakers);
+        if !state.audience.is_empty() {
+            let State { replica, audience, .. } = &mut *state;
+            audience.publish(replica.partition_mut(), &mut wakers);
         }
         leave(state, last, wakers);
         submitted
@@ -323,7 +274,7 @@ impl Cell {
 
     /// Number of subscribers of topics that live here.
     pub(crate) fn subscribers(&self) -> usize {
-        self.state.lock().subscribers.len()
+        self.state.lock().audience.len()
     }
 
     /// Looks at the partition.
@@ -374,48 +325,29 @@ impl Cell {
         {
             return Err(Error::with(Kind::UnknownStructure, format!("structure {structure}")));
         }
-        state.subscribers.push(Subscriber { structure, target });
-        state.count_subscribers(structure)
+        let State { replica, audience, .. } = &mut *state;
+        audience.add(replica.partition_mut(), structure, target)
     }
 
     /// Removes a subscriber, if it is there.
     pub(crate) fn unsubscribe(&self, target: &Target) {
-        self.drop_subscribers(|subscriber| !subscriber.target.is(target));
+        self.dismiss(|known| known.is(target));
     }
 
     /// Removes all subscribers of a connection.
     pub(crate) fn forget_connection(&self, outbox: &Arc<Outbox>) {
-        self.drop_subscribers(|subscriber| match &subscriber.target {
-            Target::Connection(known, _) => !Arc::ptr_eq(known, outbox),
-            Target::Local(_) => true,
-        });
+        self.dismiss(|known| known.is_on(outbox));
+    }
+
+    fn dismiss(&self, gone: impl Fn(&Target) -> bool) {
+        let State { replica, audience, .. } = &mut *self.state.lock();
+        audience.remove(replica.partition_mut(), gone);
     }
 
     /// No item will come any more for the subscribers in this process.
     pub(crate) fn close(&self) {
-        let wakers: Vec<Waker> = {
-            let state = self.state.lock();
-            let local =
-                state.subscribers.iter().filter_map(|subscriber| match &subscriber.target {
-                    Target::Local(mailbox) => mailbox.close(),
-                    Target::Connection(..) => None,
-                });
-            local.collect()
-        };
+        let wakers = self.state.lock().audience.close();
         wakers.into_iter().for_each(Waker::wake);
-    }
-
-    fn drop_subscribers(&self, keep: impl Fn(&Subscriber) -> bool) {
-        let mut state = self.state.lock();
-        let mut gone: Vec<StructureId> =
-            state.subscribers.iter().filter(|s| !keep(s)).map(|s| s.structure).collect();
-        gone.sort_unstable();
-        gone.dedup();
-        state.subscribers.retain(keep);
-        for structure in gone {
-            // The topic was known when its subscriber came.
-            let _ = state.count_subscribers(structure);
-        }
     }
 }
 
@@ -452,11 +384,6 @@ pub(crate) fn session_expired() -> Error {
 }
 
 impl State {
-    fn park(&mut self, parked: Parked) {
-        self.parked_bytes += parked.bytes();
-        self.parked.push_back(parked);
-    }
-
     /// Names the partition to those who follow it.
     #[inline]
     fn name(&self) {
@@ -485,12 +412,13 @@ impl State {
             if serves {
                 self.begin_to_serve(shared, cx);
             } else {
-                self.depose(shared, &mut wakers);
+                self.waiting.depose(shared, &mut wakers);
+                self.audience.dismiss(&mut wakers);
             }
         }
         self.relink(shared);
-        self.release(shared, &mut wakers);
-        self.publish(&mut wakers);
+        self.waiting.release(shared, self.replica.partition().committed(), &mut wakers);
+        self.audience.publish(self.replica.partition_mut(), &mut wakers);
         wakers
     }
 
@@ -505,82 +433,6 @@ impl State {
             shared.sessions.to_forget.lock().push((partition, session, cx.applied));
         }
     }
-
-    /// Nothing that waits here is answered any more by this member: whoever serves now knows.
-    fn depose(&mut self, shared: &Shared, wakers: &mut Vec<Waker>) {
-        self.parked_bytes = 0;
-        for parked in std::mem::take(&mut self.parked) {
-            shared.counters.parked.add(-1);
-            let error = Error::with(Kind::NotServing, "another member serves the partition now");
-            wakers.extend(match parked.to {
-                ReplyTo::Connection(outbox) => outbox.reply(&failed(&parked.reply, &error)),
-                ReplyTo::Local(token) => shared.slots.complete(token, Err(error.maybe_applied())),
-            });
-        }
-        // Their items come from elsewhere now.
-        for subscriber in std::mem::take(&mut self.subscribers) {
-            match subscriber.target {
-                Target::Connection(outbox, number) => {
-                    wakers.extend(outbox.event(number, Event::Gap { missed: 0 }));
-                }
-                Target::Local(mailbox) => wakers.extend(mailbox.close()),
-            }
-        }
-    }
-
-    /// Lets go the replies whose gate is open.
-    fn release(&mut self, shared: &Shared, wakers: &mut Vec<Waker>) {
-        let committed = self.replica.partition().committed();
-        while self.parked.front().is_some_and(|front| front.gate <= committed) {
-            let Some(parked) = self.parked.pop_front() else { return };
-            self.parked_bytes -= parked.bytes();
-            shared.counters.parked.add(-1);
-            wakers.extend(match parked.to {
-                ReplyTo::Connection(outbox) => outbox.reply(&parked.reply),
-                ReplyTo::Local(token) => shared.slots.complete(token, Ok(parked.reply)),
-            });
-        }
-    }
-
-    /// Delivers published items that are committed.
-    fn publish(&mut self, wakers: &mut Vec<Waker>) {
-        while let Some(published) = self.replica.partition_mut().next_published() {
-            let item = Blob { tag: published.tag, payload: &published.payload };
-            for subscriber in &self.subscribers {
-                if subscriber.structure != published.structure {
-                    continue;
-                }
-                let seq = published.seq.0;
-                wakers.extend(match &subscriber.target {
-                    Target::Connection(outbox, number) => {
-                        outbox.event(*number, Event::Item { seq, item })
-                    }
-                    Target::Local(mailbox) => {
-                        mailbox.deliver(RawEvent::Item { seq, item: BlobBuf::from(item) })
-                    }
-                });
-            }
-        }
-    }
-
-    fn count_subscribers(&mut self, structure: StructureId) -> Result<()> {
-        let count = self.subscribers.iter().filter(|s| s.structure == structure).count();
-        let result = self.replica.partition_mut().set_subscribers(structure, count);
-        if result.is_err() {
-            self.subscribers.retain(|s| s.structure != structure);
-        }
-        result
-    }
-}
-
-/// The reply that says the error, instead of a whole reply to the same request.
-fn failed(frame: &[u8], error: &Error) -> Vec<u8> {
-    let mut out = Vec::new();
-    if let Some(Ok((header, _))) = frame.get(grid_core::wire::LEN_BYTES..).map(reply::decode) {
-        let at = reply::begin(header.request, header.attempt, header.applied, &mut out);
-        reply::fail(&error.clone().maybe_applied(), at, &mut out);
-    }
-    out
 }
 
 /// The partition that a cell index stands for.

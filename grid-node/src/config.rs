@@ -97,6 +97,8 @@ pub struct Limits {
     pub session_timeout: Duration,
     /// How long an operation waits for backups, unless it says so itself.
     pub operation_timeout: Duration,
+    /// How long a member that is told to stop waits until others have what only it has.
+    pub leave_timeout: Duration,
     /// Bytes of topic items that wait for a connection's client.
     pub subscriber_bytes_max: usize,
 }

@@ -15,6 +15,7 @@ mod elsewhere;
 mod entropy;
 pub mod http;
 mod jobs;
+mod leave;
 mod links;
 mod local;
 pub mod logging;

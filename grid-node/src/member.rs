@@ -10,7 +10,7 @@ use crate::test_backup::TestBackup;
 use grid_core::control::{Command, StructureConfig};
 use grid_core::error::{Error, Kind, Result};
 use grid_core::handle::{Grid, block_on};
-use grid_core::ids::MemberId;
+use grid_core::ids::{MemberId, PartitionId};
 use grid_stream::{JobError, JobHandle, Pipeline};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -69,6 +69,13 @@ impl Builder {
     /// interface unless told otherwise.
     pub fn bind(self, address: impl ToString) -> Self {
         self.set("bind", address)
+    }
+
+    /// Addresses of members of the cluster to join; this member's own may be among them. Without any, the
+    /// member forms a cluster of its own. Members that all list each other form one together.
+    pub fn join<A: ToString>(self, addresses: impl IntoIterator<Item = A>) -> Self {
+        let addresses: Vec<String> = addresses.into_iter().map(|a| a.to_string()).collect();
+        self.set("join", addresses.join(","))
     }
 
     /// Threads that serve connections and run jobs; 0: as many as the process may use.
@@ -188,13 +195,24 @@ impl Member {
         why.unwrap_or_else(|| "the control log has ended".to_owned())
     }
 
-    /// Stops: takes no new connections, answers what has come, then ends. Replies that still wait for a
-    /// backup after `operation_timeout` are given up.
-    pub async fn shutdown(mut self) {
+    /// Stops: hands its partitions to others, takes no new connections, answers what has come, then ends.
+    ///
+    /// What only this member has in sync is copied to another one first, for at most
+    /// `limits.leave-timeout`. Then the others take over at once, instead of after a lease. Replies that still
+    /// wait for a backup after `limits.operation-timeout` are given up.
+    ///
+    /// Returns the partitions whose data has ended with this member although there were others: none had them in
+    /// time. The data of a cluster ends with its last member.
+    pub async fn shutdown(mut self) -> Vec<PartitionId> {
+        let lost = match &self.backup {
+            Some(_) => Vec::new(), // a test decides for itself who holds what
+            None => crate::leave::leave(&self.shared).await,
+        };
         self.shared.drain();
         // The control thread tells, or has ended: either way there is nothing to wait for.
         let _ = (&mut self.drained).await;
         self.end();
+        lost
     }
 
     fn end(&mut self) {

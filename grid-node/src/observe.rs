@@ -131,6 +131,19 @@ impl Shared {
         View { node: &self.agreed.node, shared: Some(self), settings: &self.settings }
     }
 
+    /// How long ago a member has answered a beacon, if it ever has.
+    fn silence(&self, member: MemberId) -> Option<Duration> {
+        let at = self.leases.lock().answered(member);
+        (at.0 > 0).then(|| Duration::from_nanos(self.now().since(at).0))
+    }
+
+    /// Whether a member has answered within the time that backups are given.
+    pub(crate) fn answers(&self, member: MemberId) -> bool {
+        let patience = Duration::from_nanos(self.rules.patience.0).max(SILENCE_MIN);
+        // One that was never heard of may just have begun, or this one has.
+        self.silence(member).unwrap_or_else(|| self.started.elapsed()) < patience
+    }
+
     /// Copies that this member sends now.
     pub(crate) fn copies(&self) -> Vec<CopyBrief> {
         let mut copies = Vec::new();
@@ -188,11 +201,7 @@ impl View<'_> {
         let members: Vec<MemberId> = self.node.state().read().members().keys().copied().collect();
         let since = |member: &MemberId| {
             let told = heard.get(member).map(|heard| heard.at.elapsed());
-            let answered = self.shared.and_then(|shared| {
-                let at = shared.leases.lock().answered(*member);
-                let since = Duration::from_nanos(shared.now().since(at).0);
-                (at.0 > 0).then_some(since)
-            });
+            let answered = self.shared.and_then(|shared| shared.silence(*member));
             let started = self.node.since().elapsed();
             told.into_iter().chain(answered).min().unwrap_or(started)
         };

@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) handshake_timeout: Duration,
     pub(crate) session_timeout: Duration,
     pub(crate) operation_timeout: Duration,
+    pub(crate) leave_timeout: Duration,
     /// Bytes of events that wait for a slow subscriber before it misses some.
     pub(crate) subscriber_bytes_max: usize,
     pub(crate) hash_seed: u64,
@@ -62,6 +63,7 @@ impl Settings {
             handshake_timeout: limits.handshake_timeout,
             session_timeout: limits.session_timeout,
             operation_timeout: limits.operation_timeout,
+            leave_timeout: limits.leave_timeout,
             subscriber_bytes_max: limits.subscriber_bytes_max,
             hash_seed,
         }

@@ -1,13 +1,21 @@
 //! What an observer who sees everything checks after each step. Numbers are those of the invariants in
 //! `ARCHITECTURE.md`.
 
+use crate::event::{Event, Values};
+use crate::history::Life;
+use crate::member::QUEUE_NAME;
+use crate::plan::MS;
 use crate::world::World;
 use grid_core::ids::{MemberId, PartitionId, RequestId, Seq, SessionId, Term};
+use grid_core::partitioning::partition_of_name;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 
 /// A point of a partition's history: the term of its last record, and a digest of everything.
 type Point = (Term, u64);
+
+/// The term in which the data of a lost partition began.
+const NEVER: Term = Term(u64::MAX);
 
 #[derive(Debug, Default)]
 struct History {
@@ -35,14 +43,16 @@ struct History {
     served: HashMap<Term, MemberId>,
     /// The term in which the data began: what was before is gone.
     began: Term,
+    /// It was lost, and nobody serves what was kept of it yet.
+    reset: bool,
 }
 
 /// See the module documentation.
 #[derive(Debug)]
 pub struct Checks {
     partitions: Vec<History>,
-    /// Members of the last in-sync set that was large enough: one of them has to stay alive.
-    pub(crate) promise: Vec<Vec<MemberId>>,
+    /// Partitions whose last in-sync replica was killed.
+    pub(crate) doomed: Vec<bool>,
 }
 
 impl Checks {
@@ -50,7 +60,7 @@ impl Checks {
         let count = usize::from(partitions);
         Checks {
             partitions: (0..count).map(|_| History::default()).collect(),
-            promise: vec![Vec::new(); count],
+            doomed: vec![false; count],
         }
     }
 }
@@ -79,6 +89,25 @@ impl World {
 
     /// Something has happened to a cell.
     pub(crate) fn check_cell(&mut self, id: MemberId, at: PartitionId) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let cell = &mut member.cells[usize::from(at.0)];
+        let bit = 1 << at.0;
+        member.serves =
+            if cell.replica.serves() { member.serves | bit } else { member.serves & !bit };
+        let look = cell.look();
+        if cell.looked.is_none_or(|before| before.serving != look.serving) {
+            member.remembers |= bit;
+        }
+        if cell.looked.replace(look) == Some(look) {
+            return;
+        }
+        let history = &mut self.checks.partitions[usize::from(at.0)];
+        if history.reset {
+            if look.serving.is_none_or(|term| term < history.began) {
+                return;
+            }
+            self.begins(id, at);
+        }
         let Some(member) = self.members.get(&id) else { return };
         let replica = &member.cells[usize::from(at.0)].replica;
         let partition = replica.partition();
@@ -107,6 +136,9 @@ impl World {
             passed.insert(last, (term, digest));
         }
         let serving = replica.is_serving();
+        if serving && replica.synced() < history.began {
+            return; // of a life that is over
+        }
         if serving {
             // 1: one member serves a term.
             let before = history.served.insert(replica.synced(), id);
@@ -166,6 +198,9 @@ impl World {
     fn check_loss(&mut self, at: PartitionId) {
         let Some(record) = self.head.record(at) else { return };
         let history = &self.checks.partitions[usize::from(at.0)];
+        if history.reset {
+            return;
+        }
         for id in &record.isr {
             let Some(member) = self.members.get(id) else { continue };
             let partition = member.cells[usize::from(at.0)].replica.partition();
@@ -183,47 +218,83 @@ impl World {
     /// The table says something new.
     pub(crate) fn record_changed(&mut self, at: PartitionId) {
         let Some(record) = self.head.record(at).cloned() else { return };
+        let n = usize::from(at.0);
+        if record.lost && self.checks.partitions[n].began == NEVER {
+            return;
+        }
         if record.lost {
-            if self.plan.faults {
+            if self.plan.faults && !self.checks.doomed[n] {
                 self.broken(format!("lost: partition {at} though a replica should live"));
+            }
+            // Nothing that serves an earlier term counts any more.
+            let history = &mut self.checks.partitions[n];
+            (history.reset, history.began) = (true, NEVER);
+            self.checks.doomed[n] = false;
+            if self.plan.faults {
+                self.after(5 * MS, 120 * MS, Event::ResetLost(at));
             }
             return;
         }
-        let history = &mut self.checks.partitions[usize::from(at.0)];
-        if record.empty && record.term != history.began {
-            *history = History { began: record.term, ..History::default() };
-        }
-        if record.isr.len() >= usize::from(self.plan.config.min_in_sync) {
-            self.checks.promise[usize::from(at.0)].clone_from(&record.isr);
+        let history = &mut self.checks.partitions[n];
+        if history.reset || (record.empty && record.term != history.began) {
+            *history = History { began: record.term, reset: true, ..History::default() };
         }
         self.check_loss(at);
     }
 
-    /// 14: while somebody may answer alone, nobody serves a later term.
-    pub(crate) fn check_serving(&mut self) {
-        let now = self.now;
-        let mut broken = None;
-        for partition in 0..usize::from(self.plan.config.partitions) {
-            let (mut newest, mut alone) = (None, None);
-            for member in self.members.values() {
-                let replica = &member.cells[partition].replica;
-                if replica.serves() {
-                    let serving = (replica.synced(), member.id);
-                    newest = newest.max(Some(serving));
-                    if replica.serves_alone(member.local(now)) && alone.is_none_or(|a| serving < a)
-                    {
-                        alone = Some(serving);
-                    }
-                }
-            }
-            if alone.is_some() && alone < newest {
-                broken = Some(format!(
-                    "two serve: {alone:?} answers alone, {newest:?} serves partition {partition}"
-                ));
+    /// The first owner of data that was lost serves: from now on it is as any other.
+    fn begins(&mut self, id: MemberId, at: PartitionId) {
+        let (n, keys) = (usize::from(at.0), self.keys[usize::from(at.0)]);
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let cell = &mut member.cells[n];
+        let begins = cell.scan(&member.wall, &keys);
+        let history = &mut self.checks.partitions[n];
+        history.reset = false;
+        history.copies.insert(id, cell.replica.copy());
+        history.known.insert(id, cell.replica.partition().committed());
+        history.last = cell.replica.partition().committed();
+        let empty = cell.replica.record().empty;
+        let life = Life { term: history.began, at: self.now, begins: Some(begins) };
+        if life.term > Term(1) {
+            self.histories.maps[n].lives.push(life);
+            if partition_of_name(QUEUE_NAME, self.plan.config.partitions) == at {
+                // Nobody can look into a queue.
+                let begins = empty.then_some(Values::default());
+                self.histories.queue.lives.push(Life { begins, ..life });
             }
         }
-        if let Some(what) = broken {
-            self.broken(what);
+    }
+
+    /// 14: while somebody may answer alone, nobody serves a later term.
+    pub(crate) fn check_serving(&mut self) {
+        let (mut any, mut twice) = (0, 0);
+        for member in self.members.values() {
+            (any, twice) = (any | member.serves, twice | any & member.serves);
+        }
+        while twice != 0 {
+            let partition = twice.trailing_zeros() as usize;
+            twice &= twice - 1;
+            self.check_served_twice(partition);
+        }
+    }
+
+    fn check_served_twice(&mut self, partition: usize) {
+        let (mut newest, mut alone) = (None, None);
+        for member in self.members.values() {
+            let replica = &member.cells[partition].replica;
+            if replica.serves() {
+                let serving = (replica.synced(), member.id);
+                newest = newest.max(Some(serving));
+                if replica.serves_alone(member.local(self.now)) && alone.is_none_or(|a| serving < a)
+                {
+                    alone = Some(serving);
+                }
+            }
+        }
+        if alone.is_some() && alone < newest {
+            self.broken(format!(
+                "two serve: {alone:?} answers alone, {newest:?} serves partition {partition}"
+            ));
         }
     }
 

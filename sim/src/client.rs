@@ -1,18 +1,20 @@
 //! Clients: one request at a time each, sent again until it is answered, given up, or its session ends.
 
 use crate::event::{Ask, Event, Message, No, Request, Values, Who};
-use crate::history::Record;
+use crate::history::{History, Record};
 use crate::member::KEYS;
 use crate::plan::{MS, US};
 use crate::rng::Rng;
 use crate::world::World;
-use grid_core::ids::{MemberId, PartitionId, RequestId, SessionId};
+use grid_core::ids::{MemberId, PartitionId, RequestId, SessionId, Term};
 use grid_core::mutant::{self, Mutant};
 use grid_core::partitioning::{partition_hash, partition_of, partition_of_name};
 use std::collections::BTreeMap;
 
-/// Operations on one partition, or queue, that a checker takes in one piece.
-pub(crate) const HISTORY_MAX: usize = 64;
+/// Operations on one partition that a checker takes in one piece.
+pub(crate) const HISTORY_MAX: usize = 110;
+/// And on the queue, which is harder.
+const QUEUE_HISTORY_MAX: usize = 64;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl Client {
             hints: BTreeMap::new(),
             seen: BTreeMap::new(),
             todo: Vec::new(),
-            pace: rng.range(2, 10) * MS,
+            pace: rng.range(1, 6) * MS,
         }
     }
 
@@ -105,14 +107,14 @@ impl World {
         }
     }
 
-    fn answered(&mut self, at: usize, request: &Request, answer: Result<Values, No>) {
+    fn answered(&mut self, at: usize, request: &Request, answer: Result<(Term, Values), No>) {
         match answer {
-            Ok(values) => {
+            Ok((term, values)) => {
                 let client = &mut self.clients[at];
                 if let Ask::Get(key) | Ask::Confirm(key) = request.ask {
                     client.seen.insert((request.partition, key), values[0]);
                 }
-                self.finish(at, Some(values));
+                self.finish(at, Some((term, values)));
                 if self.rng.chance(40) && !self.healing {
                     self.quit(at);
                 }
@@ -122,7 +124,10 @@ impl World {
             }
             Err(No::Expired) => {
                 self.counts.expired += 1;
-                let again = (self.healing).then_some((request.partition, request.ask));
+                // No two operations write the same value.
+                let ask = request.ask.with_value(self.next_value);
+                self.next_value += 1;
+                let again = (self.healing).then_some((request.partition, ask));
                 self.finish(at, None);
                 let client = &mut self.clients[at];
                 client.session = SessionId(0);
@@ -137,21 +142,21 @@ impl World {
                 client.hints.extend(primary.map(|primary| (request.partition, primary)));
                 client.epoch += 1;
                 let epoch = client.epoch;
-                self.after(500 * US, 3 * MS, Event::Client(at, epoch));
+                self.after(MS, 10 * MS, Event::Client(at, epoch));
             }
         }
     }
 
     /// Ends the open request: with its answer, or nobody knows how.
-    fn finish(&mut self, at: usize, values: Option<Values>) {
+    fn finish(&mut self, at: usize, answer: Option<(Term, Values)>) {
         let client = &mut self.clients[at];
         client.epoch += 1;
         let Some(open) = client.open.take() else { return };
-        if let Some(values) = values {
-            self.done += 1;
+        if let Some((term, values)) = answer {
             let now = self.now;
             let history = self.history(open.request.partition, open.request.ask);
-            history[open.record].answer = Some((now, values));
+            let record = &mut history.records[open.record];
+            (record.answer, record.term) = (Some((now, values)), term);
         }
     }
 
@@ -164,7 +169,7 @@ impl World {
     /// The first answer to something that was asked of the map in a partition.
     #[must_use]
     pub fn answer(&self, partition: PartitionId, ask: Ask) -> Option<Values> {
-        let asked = self.histories.maps[usize::from(partition.0)].iter();
+        let asked = self.histories.maps[usize::from(partition.0)].records.iter();
         asked.filter(|record| record.ask == ask).find_map(|record| record.answer).map(|(_, v)| v)
     }
 
@@ -174,7 +179,7 @@ impl World {
         self.at(self.now + US, Event::Client(at, epoch));
     }
 
-    fn history(&mut self, partition: PartitionId, ask: Ask) -> &mut Vec<Record> {
+    fn history(&mut self, partition: PartitionId, ask: Ask) -> &mut History {
         if ask.queues() {
             &mut self.histories.queue
         } else {
@@ -200,7 +205,7 @@ impl World {
         let partitions = self.plan.config.partitions;
         let value = self.next_value;
         self.next_value += 1;
-        if self.rng.chance(80) && self.histories.queue.len() < HISTORY_MAX {
+        if self.rng.chance(80) && self.histories.queue.records.len() < QUEUE_HISTORY_MAX {
             let queue = partition_of_name(crate::member::QUEUE_NAME, partitions);
             let ask = if self.rng.chance(550) { Ask::Offer(value) } else { Ask::Poll };
             return Some((queue, ask));
@@ -210,7 +215,7 @@ impl World {
             12..=21 => 1,
             _ => self.rng.below(usize::from(partitions.min(12))) as u16,
         };
-        while self.histories.maps[usize::from(partition)].len() >= HISTORY_MAX {
+        while self.histories.maps[usize::from(partition)].records.len() >= HISTORY_MAX {
             partition = self.rng.below(usize::from(partitions)) as u16;
         }
         let partition = PartitionId(partition);
@@ -255,9 +260,9 @@ impl World {
             let Some((partition, ask)) = self.choose(at) else { return };
             self.started += 1;
             let history = self.history(partition, ask);
-            history.push(Record { ask, from: now, answer: None });
-            let record = history.len() - 1;
-            let patience = if self.healing { 3_000 * MS } else { self.rng.range(60, 250) * MS };
+            history.records.push(Record { ask, from: now, term: Term(0), answer: None });
+            let record = history.records.len() - 1;
+            let patience = if self.healing { 3_000 * MS } else { self.rng.range(50, 200) * MS };
             let known = self.slots[0];
             let client = &mut self.clients[at];
             client.requests += 1;
@@ -295,6 +300,6 @@ impl World {
         } else if self.clients[at].hints.get(&request.partition) == Some(&target) {
             self.clients[at].hints.remove(&request.partition);
         }
-        self.after(6 * MS, 25 * MS, Event::Client(at, epoch));
+        self.after(6 * MS, 30 * MS, Event::Client(at, epoch));
     }
 }

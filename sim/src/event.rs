@@ -1,8 +1,9 @@
 //! What happens, and what travels.
 
 use grid_core::control::{Command, Record};
-use grid_core::ids::{MemberId, PartitionId, RequestId, SessionId};
+use grid_core::ids::{MemberId, PartitionId, RequestId, SessionId, Term};
 use grid_core::lease::{Beacon, BeaconReply};
+use std::sync::Arc;
 
 /// A place on the network: a member's machine, a client, the control log.
 pub type Place = usize;
@@ -37,6 +38,18 @@ impl Ask {
     #[must_use]
     pub fn reads(self) -> bool {
         matches!(self, Ask::Get(_) | Ask::Confirm(_) | Ask::Scan | Ask::Size)
+    }
+
+    /// The same with another value to write, if it writes one.
+    #[must_use]
+    pub fn with_value(self, value: u64) -> Self {
+        match self {
+            Ask::Put(key, _) => Ask::Put(key, value),
+            Ask::Cas(key, expected, _) => Ask::Cas(key, expected, value),
+            Ask::PutIfAbsent(key, _) => Ask::PutIfAbsent(key, value),
+            Ask::Offer(_) => Ask::Offer(value),
+            other => other,
+        }
     }
 
     /// Whether it is about the queue.
@@ -83,7 +96,7 @@ pub enum No {
 #[derive(Clone, Debug)]
 pub enum Message {
     /// Between members, about a partition.
-    Link(Vec<u8>),
+    Link(Box<[u8]>),
     /// Between members.
     Beacon(Beacon),
     /// Between members.
@@ -95,7 +108,7 @@ pub enum Message {
     /// To a member.
     Request(Request),
     /// To a client.
-    Answer(Request, Result<Values, No>),
+    Answer(Request, Result<(Term, Values), No>),
     /// To the control log, and back.
     Open,
     /// To a client.
@@ -118,7 +131,7 @@ pub enum Event {
     /// A member's clock ticks.
     Tick(MemberId),
     /// A cell of a member follows the table.
-    Learn(MemberId, PartitionId, Box<Record>),
+    Learn(MemberId, PartitionId, Arc<Record>),
     /// A client goes on.
     Client(usize, u64),
     /// The controller looks around.
@@ -129,6 +142,10 @@ pub enum Event {
     Restart(usize),
     /// A session ends.
     Expire(SessionId),
+    /// The operator gives a lost partition an owner.
+    ResetLost(PartitionId),
+    /// The operator lets structures answer again where data was lost.
+    AcceptLoss,
     /// An old command reaches the control log again.
     Repeat(Box<Command>),
 }

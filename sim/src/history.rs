@@ -1,8 +1,8 @@
 //! What clients saw, and whether one order of all operations explains it.
 
 use crate::event::{Ask, Values};
-use crate::member::QUEUE_MAX;
-use hashbrown::HashSet;
+use crate::search::{Verdict, check};
+use grid_core::ids::Term;
 
 /// One operation of a client.
 #[derive(Clone, Debug)]
@@ -11,8 +11,76 @@ pub struct Record {
     pub ask: Ask,
     /// When.
     pub from: u64,
+    /// The term of the primary that answered.
+    pub term: Term,
     /// When it was answered, and how; unanswered it may have happened at any later time, or never.
     pub answer: Option<(u64, Values)>,
+}
+
+/// A time in which the data of a partition was not lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// The term in which it began.
+    pub term: Term,
+    /// When it began.
+    pub at: u64,
+    /// What was there then; none if nobody knows.
+    pub begins: Option<Values>,
+}
+
+/// The operations on one object that is linearizable as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// What clients saw.
+    pub records: Vec<Record>,
+    /// When the data was lost, and there was new, oldest first. What was before is not listed.
+    pub lives: Vec<Life>,
+}
+
+impl History {
+    /// The operations of each life, and what it began with. What was not answered may belong to several.
+    fn by_life(&self) -> Vec<(Vec<Record>, Values)> {
+        let mut out = Vec::new();
+        for n in 0..=self.lives.len() {
+            let life = n.checked_sub(1).map(|n| self.lives[n]);
+            let Some(begins) = life.map_or(Some(Values::default()), |life| life.begins) else {
+                continue;
+            };
+            let until = self.lives.get(n);
+            let records = self.records.iter().filter_map(|record| {
+                let mut record = record.clone();
+                let later = until.is_some_and(|until| record.term >= until.term);
+                // What began before may have taken effect before, and be told only now. With the data it was also
+                // forgotten which requests had taken effect: one that is on its way still may do so again.
+                if later || life.is_some_and(|life| record.from < life.at) {
+                    record.answer = None;
+                }
+                let over = until.is_some_and(|until| record.from > until.at);
+                (!over || record.answer.is_some()).then_some(record)
+            });
+            out.push((records.collect(), begins));
+        }
+        out
+    }
+
+    /// Whether some order explains it, and how many answers were checked.
+    pub(crate) fn check(&self) -> (Verdict, u64) {
+        if self.lives.is_empty() {
+            return (check(&self.records, Values::default()), answered(&self.records));
+        }
+        let mut sum = 0;
+        for (records, begins) in self.by_life() {
+            match check(&records, begins) {
+                Verdict::Linearizable => sum += answered(&records),
+                other => return (other, sum),
+            }
+        }
+        (Verdict::Linearizable, sum)
+    }
+}
+
+fn answered(records: &[Record]) -> u64 {
+    records.iter().filter(|record| record.answer.is_some()).count() as u64
 }
 
 /// The operations on each object that is linearizable as a whole: the map in one partition (its keys, its
@@ -20,154 +88,58 @@ pub struct Record {
 #[derive(Debug, Default)]
 pub struct Histories {
     /// By partition.
-    pub maps: Vec<Vec<Record>>,
+    pub maps: Vec<History>,
     /// Of the one queue.
-    pub queue: Vec<Record>,
+    pub queue: History,
 }
 
-/// What a linearizability check says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// An order was found.
-    Linearizable,
-    /// There is none.
-    Violation,
-    /// It was given up.
-    Unknown,
+/// What a check of all histories of a run says.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// The first history that no order explains.
+    pub wrong: Option<String>,
+    /// Operations of histories that were explained.
+    pub ops: u64,
+    /// Histories whose check took too long: nothing is known about them.
+    pub given_up: Vec<String>,
 }
 
 impl Histories {
-    /// Checks all of them. Returns what is wrong, and how many operations were checked: those of a history that
-    /// takes too long are not counted.
+    /// Checks all of them.
     #[must_use]
-    pub fn check(&self) -> (Option<String>, u64) {
-        let mut checked = 0;
-        let maps = self.maps.iter().enumerate().map(|(at, map)| (format!("partition {at}"), map));
-        let queue = std::iter::once(("the queue".to_owned(), &self.queue));
-        for (name, history) in maps.chain(queue) {
-            let answered = history.iter().filter(|record| record.answer.is_some()).count() as u64;
-            match check(history) {
-                Verdict::Linearizable => checked += answered,
-                Verdict::Unknown => {}
-                Verdict::Violation => return (Some(format!("not linearizable: {name}")), checked),
+    pub fn check(&self) -> Checked {
+        let mut checked = Checked::default();
+        let maps = self.maps.iter().enumerate().map(|(at, map)| (Some(at), map));
+        for (at, history) in maps.chain([(None, &self.queue)]) {
+            let name = || at.map_or("the queue".to_owned(), |at| format!("partition {at}"));
+            let (verdict, ops) = history.check();
+            match verdict {
+                Verdict::Linearizable => checked.ops += ops,
+                Verdict::Unknown => checked.given_up.push(name()),
+                Verdict::Violation => {
+                    checked.wrong = Some(format!("not linearizable: {}", name()));
+                    break;
+                }
             }
         }
-        (None, checked)
+        checked
     }
-}
 
-impl Histories {
     /// The histories that are not linearizable, an operation a line.
     #[must_use]
     pub fn tell(&self) -> String {
         let mut out = String::new();
         let all = self.maps.iter().enumerate().chain([(usize::MAX, &self.queue)]);
-        for (at, history) in all.filter(|(_, history)| check(history) != Verdict::Linearizable) {
-            out += &format!("history of {at}:\n");
-            for Record { ask, from, answer } in history {
+        for (at, history) in all.filter(|(_, history)| history.check().0 != Verdict::Linearizable) {
+            out += &format!("history of {at}: {:?}\n", history.lives);
+            for Record { ask, from, term, answer } in &history.records {
                 let (until, values) = answer.map_or((String::new(), String::new()), |(t, v)| {
                     (format!("{:.3}", t as f64 / 1e6), format!("{v:?}"))
                 });
-                out += &format!("{:>9.3} {until:>9} {ask:?} {values}\n", *from as f64 / 1e6);
+                out +=
+                    &format!("{:>9.3} {until:>9} {ask:?} {values} t{term}\n", *from as f64 / 1e6);
             }
         }
         out
-    }
-}
-
-/// Looks for an order of the operations of one object that explains all answers (Wing and Gong 1993, with
-/// Lowe's memory of what was tried).
-#[must_use]
-pub fn check(history: &[Record]) -> Verdict {
-    const STEPS_MAX: usize = 100_000;
-    let counts = |record: &&Record| record.answer.is_some() || !record.ask.reads();
-    let mut ops: Vec<&Record> = history.iter().filter(counts).collect();
-    ops.sort_by_key(|record| record.from);
-    if ops.len() > 128 {
-        return Verdict::Unknown;
-    }
-    let answered = ops.iter().enumerate().filter(|(_, op)| op.answer.is_some());
-    let all = answered.fold(0u128, |mask, (at, _)| mask | 1 << at);
-    let mut tried: HashSet<(u128, State)> = HashSet::new();
-    let mut stack = vec![(0u128, State::default())];
-    while let Some((mask, state)) = stack.pop() {
-        if mask & all == all {
-            return Verdict::Linearizable;
-        }
-        if tried.len() > STEPS_MAX {
-            return Verdict::Unknown;
-        }
-        if !tried.insert((mask, state)) {
-            continue;
-        }
-        let open = ops.iter().enumerate().filter(|(at, _)| mask >> at & 1 == 0);
-        let until = |op: &Record| op.answer.map_or(u64::MAX, |(at, _)| at);
-        let first_end = open.clone().map(|(_, op)| until(op)).min().unwrap_or(u64::MAX);
-        for (at, op) in open.rev() {
-            if op.from <= first_end
-                && let Some(next) = state.after(op.ask, op.answer.map(|(_, values)| values))
-            {
-                stack.push((mask | 1 << at, next));
-            }
-        }
-    }
-    Verdict::Violation
-}
-
-/// The state of a map of three keys, or of a queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct State {
-    keys: [u64; 3],
-    items: [u64; QUEUE_MAX as usize],
-}
-
-impl State {
-    /// What comes after an operation, if it can have been answered so.
-    fn after(mut self, ask: Ask, answer: Option<Values>) -> Option<State> {
-        let expect = |value: u64| answer.is_none_or(|answer| answer[0] == value);
-        let old = |key: u8, state: &State| state.keys[usize::from(key)];
-        let fits = match ask {
-            Ask::Get(key) | Ask::Confirm(key) => expect(old(key, &self)),
-            Ask::Scan => answer.is_none_or(|answer| answer == self.keys),
-            Ask::Size => expect(self.keys.iter().filter(|value| **value != 0).count() as u64),
-            Ask::Put(key, value) => {
-                let fits = expect(old(key, &self));
-                self.keys[usize::from(key)] = value;
-                fits
-            }
-            Ask::PutIfAbsent(key, value) => {
-                let before = old(key, &self);
-                if before == 0 {
-                    self.keys[usize::from(key)] = value;
-                }
-                expect(before)
-            }
-            Ask::Cas(key, from, to) => {
-                let same = old(key, &self) == from;
-                if same {
-                    self.keys[usize::from(key)] = to;
-                }
-                expect(u64::from(same))
-            }
-            Ask::Remove(key) => {
-                let before = old(key, &self);
-                self.keys[usize::from(key)] = 0;
-                expect(before)
-            }
-            Ask::Offer(item) => {
-                let free = self.items.iter().position(|item| *item == 0);
-                if let Some(free) = free {
-                    self.items[free] = item;
-                }
-                expect(u64::from(free.is_some()))
-            }
-            Ask::Poll => {
-                let first = self.items[0];
-                self.items.rotate_left(1);
-                self.items[QUEUE_MAX as usize - 1] = 0;
-                expect(first)
-            }
-        };
-        fits.then_some(self)
     }
 }

@@ -15,6 +15,7 @@ mod nemesis;
 pub mod plan;
 pub mod rng;
 pub mod run;
+pub mod search;
 pub mod world;
 
 pub use plan::Plan;

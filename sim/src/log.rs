@@ -10,6 +10,7 @@ use grid_core::control::{
 };
 use grid_core::ids::{Index, MemberId, NodeId, PartitionId};
 use grid_core::mutant::{self, Mutant};
+use std::sync::Arc;
 
 impl World {
     /// Adds a command to the log.
@@ -23,6 +24,8 @@ impl World {
                 eprintln!("          {partition}: {:?}", self.head.record(*partition));
             }
         }
+        let record = |at: &PartitionId| self.head.record(*at).map(|r| (*at, Arc::new(r.clone())));
+        self.records.push(applied.changed.iter().filter_map(record).collect());
         for partition in applied.changed {
             self.record_changed(partition);
         }
@@ -68,10 +71,13 @@ impl World {
             let possible = record.version == version && self.head.members().contains_key(&by);
             let Some(next) = record.after(by, change, min).filter(|_| possible) else { continue };
             // The documented window: a removal commits just as its proposer is gone, and nobody is left
-            // who may serve. It is counted, and does not happen here.
+            // who may serve. It is counted, and happens only where losses do.
             if !next.isr.iter().any(|member| self.members.contains_key(member)) {
                 self.counts.windows += 1;
-                continue;
+                if !self.plan.losses {
+                    continue;
+                }
+                self.checks.doomed[usize::from(partition.0)] = true;
             }
             let counts = &mut self.counts;
             match change {
@@ -79,6 +85,7 @@ impl World {
                 Change::Transfer(_) => counts.transfers += 1,
                 Change::Add(_) => counts.adds += 1,
                 Change::Shrink(_) => counts.shrinks += 1,
+                Change::GiveUp => self.checks.doomed[usize::from(partition.0)] = true,
                 Change::Bump => {}
             }
             taken.push((partition, version, change));
@@ -130,7 +137,7 @@ impl World {
         let table = member.state.table().to_vec();
         self.members.insert(id, member);
         for (record, partition) in table.into_iter().zip((0..).map(PartitionId)) {
-            self.handle(Event::Learn(id, partition, Box::new(record)));
+            self.handle(Event::Learn(id, partition, Arc::new(record)));
         }
         self.after(0, TICK, Event::Tick(id));
     }
@@ -155,11 +162,17 @@ impl World {
         let local = member.local(self.now);
         for at in member.state.index().0..to {
             let command = self.log[at as usize].clone();
+            if matches!(command, Command::ExpireSessions(_)) {
+                member.remembers = u64::MAX;
+            }
             let applied = member.state.apply(Index(at + 1), command);
-            for partition in applied.changed {
-                let Some(record) = member.state.record(partition) else { continue };
-                member.leases.learn(partition, record, local);
-                learn.push((partition, Box::new(record.clone())));
+            let records = &self.records[at as usize];
+            debug_assert!(
+                applied.changed.iter().eq(records.iter().map(|(partition, _)| partition))
+            );
+            for (partition, record) in records {
+                member.leases.learn(*partition, record, local);
+                learn.push((*partition, Arc::clone(record)));
             }
         }
         for (partition, record) in learn {
@@ -192,8 +205,15 @@ impl World {
             .copied()
             .filter(|id| self.heard.get(id).is_some_and(|at| self.now - at < 25 * MS))
             .collect();
-        let mut goals = plan(&self.plan.config, self.head.table(), &alive);
-        if !self.healing && alive.len() > 1 && self.rng.chance(self.plan.moves) {
+        let seen = (self.head.index(), alive);
+        let mut goals = if self.planned.as_ref() == Some(&seen) {
+            Vec::new()
+        } else {
+            plan(&self.plan.config, self.head.table(), &seen.1)
+        };
+        let alive = seen.1.len();
+        self.planned = Some(seen);
+        if !self.healing && alive > 1 && self.rng.chance(self.plan.moves) {
             // Somebody else shall lead, for no reason.
             let at = self.rng.below(self.head.table().len().min(2));
             let record = &self.head.table()[at];

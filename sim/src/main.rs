@@ -14,12 +14,14 @@ use std::time::Instant;
 struct Total {
     seeds: u64,
     bad: BTreeMap<u64, String>,
-    sums: [u64; 12],
+    sums: [u64; 13],
+    /// Nanoseconds on a core, where the system tells.
+    cpu: u64,
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "events",
-    "ops",
+    "checked operations",
     "faults",
     "crashes",
     "promotions",
@@ -29,11 +31,12 @@ const NAMES: [&str; 12] = [
     "expired",
     "windows",
     "withheld",
+    "given up",
     "virtual s",
 ];
 
 impl Total {
-    fn add(&mut self, seed: u64, report: Report) {
+    fn add(&mut self, seed: u64, report: &Report) {
         let c = report.counts;
         let all = [
             c.events,
@@ -47,24 +50,32 @@ impl Total {
             c.expired,
             c.windows,
             c.withheld,
+            c.given_up,
             report.time / 1_000_000_000,
         ];
         self.seeds += 1;
         for (sum, n) in self.sums.iter_mut().zip(all) {
             *sum += n;
         }
-        if let Some(violation) = report.violation {
-            self.bad.insert(seed, violation);
+        if let Some(fault) = report.fault() {
+            self.bad.insert(seed, fault);
         }
     }
 
     fn merge(&mut self, other: Total) {
         self.seeds += other.seeds;
         self.bad.extend(other.bad);
+        self.cpu += other.cpu;
         for (sum, n) in self.sums.iter_mut().zip(other.sums) {
             *sum += n;
         }
     }
+}
+
+/// What this thread has spent on a core; 0 where the system does not tell.
+fn cpu_nanos() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|field| field.parse().ok()).unwrap_or(0)
 }
 
 /// Runs seeds on threads; with a mutant, until it is found `kills` times.
@@ -86,9 +97,10 @@ fn batch(from: u64, seeds: u64, threads: usize, mutant: Option<Mutant>, kills: u
             {
                 stop.store(true, Ordering::Relaxed);
             }
-            total.add(seed, report);
+            total.add(seed, &report);
         }
         mutant::set(None);
+        total.cpu = cpu_nanos();
         total
     };
     std::thread::scope(|scope| {
@@ -108,7 +120,8 @@ fn batch(from: u64, seeds: u64, threads: usize, mutant: Option<Mutant>, kills: u
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
-    let (mut seeds, mut from, mut threads) = (1000, 0, 2);
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let (mut seeds, mut from, mut threads) = (1000, 0, cores);
     let (mut one, mut mutants, mut kills, mut name) = (None, false, usize::MAX, None);
     while let Some(arg) = args.next() {
         let number = |args: &mut dyn Iterator<Item = String>| {
@@ -117,7 +130,7 @@ fn main() -> ExitCode {
         match (arg.as_str(), &mut args) {
             ("--seeds", args) => seeds = number(args).unwrap_or(seeds),
             ("--from", args) => from = number(args).unwrap_or(from),
-            ("--threads", args) => threads = number(args).unwrap_or(2) as usize,
+            ("--threads", args) => threads = number(args).unwrap_or(1).max(1) as usize,
             ("--kills", args) => kills = number(args).unwrap_or(1) as usize,
             ("--seed", args) => one = number(args),
             ("--mutants", _) => mutants = true,
@@ -167,12 +180,24 @@ fn main() -> ExitCode {
     let sums: Vec<_> =
         NAMES.iter().zip(total.sums).map(|(name, sum)| format!("{name} {sum}")).collect();
     println!("{} seeds, {} bad: {}", total.seeds, total.bad.len(), sums.join(", "));
+    let runs = total.seeds.max(1) as f64;
+    let [events, ops, faults] = [total.sums[0], total.sums[1], total.sums[2]].map(|n| n as f64);
+    println!(
+        "per seed: {:.0} events, {:.1} checked operations, {:.1} faults",
+        events / runs,
+        ops / runs,
+        faults / runs
+    );
     println!(
         "{seconds:.1} s on {threads} threads: {:.0} seeds/s, {:.0} events/s, {:.0} checked operations/s, {:.0} faults/s",
-        total.seeds as f64 / seconds,
-        total.sums[0] as f64 / seconds,
-        total.sums[1] as f64 / seconds,
-        total.sums[2] as f64 / seconds,
+        runs / seconds,
+        events / seconds,
+        ops / seconds,
+        faults / seconds,
     );
+    if total.cpu > 0 {
+        let cpu = total.cpu as f64 / 1e9;
+        println!("{cpu:.1} s on cores: {:.0} seeds/s per core", runs / cpu);
+    }
     if total.bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -3,10 +3,10 @@
 
 use crate::event::{Ask, No, Request, Values};
 use grid_core::Read;
-use grid_core::control::{ControlState, StructureConfig, StructureKind};
+use grid_core::control::{Change, ControlState, StructureConfig, StructureKind};
 use grid_core::data::{Blob, TypeTag};
 use grid_core::error::Kind;
-use grid_core::ids::{Index, MemberId, PartitionId, Seq, StructureId};
+use grid_core::ids::{Index, MemberId, PartitionId, Seq, SessionId, StructureId, Term, Version};
 use grid_core::lease::Leases;
 use grid_core::mutant::{self, Mutant};
 use grid_core::op::{Life, Op, Part};
@@ -45,6 +45,45 @@ pub struct Cell {
     pub replica: Replica,
     /// What waits for commits.
     pub parked: Vec<Parked>,
+    /// What the observer saw last.
+    pub(crate) looked: Option<Look>,
+}
+
+/// All of a replica that the observer's rules are about: while it is the same, nothing has to be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    pub(crate) copy: (Term, u64),
+    pub(crate) copying: bool,
+    pub(crate) term: Term,
+    pub(crate) last: Seq,
+    pub(crate) committed: Seq,
+    /// The term it serves.
+    pub(crate) serving: Option<Term>,
+}
+
+impl Cell {
+    /// The values of the keys, whoever leads.
+    pub(crate) fn scan(&mut self, clock: &ManualClock, keys: &[u64; KEYS as usize]) -> Values {
+        let op = Op::MapScan { from: 0, entries_max: 100, part: Part::Entries };
+        let request = partition::Request { structure: MAP, op, stamp: None, hash: 0, again: false };
+        let mut reply = Vec::new();
+        match self.replica.partition_mut().step(clock, &request, &mut reply) {
+            Outcome::Answered(_) => decode(Ask::Scan, &reply, keys),
+            _ => Values::default(),
+        }
+    }
+
+    pub(crate) fn look(&self) -> Look {
+        let (replica, partition) = (&self.replica, self.replica.partition());
+        Look {
+            copy: replica.copy(),
+            copying: partition.is_copying(),
+            term: partition.last_record_term(),
+            last: partition.last(),
+            committed: partition.committed(),
+            serving: replica.is_serving().then(|| replica.synced()),
+        }
+    }
 }
 
 /// One process.
@@ -62,6 +101,12 @@ pub struct Member {
     pub leases: Leases,
     /// Its replicas.
     pub cells: Vec<Cell>,
+    /// The partitions that it would take an operation for now, a bit each.
+    pub(crate) serves: u64,
+    /// The partitions that may remember sessions that have ended, if they are served here.
+    pub(crate) remembers: u64,
+    /// How often its clock has ticked.
+    pub(crate) ticks: u64,
     /// Wall clock.
     pub wall: ManualClock,
     /// Speed and offset of its monotonic clock.
@@ -69,6 +114,9 @@ pub struct Member {
     /// See `rate`.
     pub offset: u64,
 }
+
+/// Messages to other members.
+pub(crate) type Sent = Vec<(MemberId, Box<[u8]>)>;
 
 struct Agreed<'a>(&'a ControlState);
 
@@ -115,6 +163,7 @@ impl Member {
         let cell = |n| Cell {
             replica: Replica::new(rules, PartitionId(n), env.clone()),
             parked: Vec::new(),
+            looked: None,
         };
         Member {
             id,
@@ -122,6 +171,9 @@ impl Member {
             paused: 0,
             leases,
             cells: (0..partitions).map(cell).collect(),
+            serves: 0,
+            remembers: u64::MAX,
+            ticks: 0,
             state,
             wall: ManualClock::default(),
             rate,
@@ -154,6 +206,71 @@ impl Member {
         f(&mut self.cells[usize::from(partition.0)], &cx, &mut self.leases)
     }
 
+    /// The sessions that have ended and that the partition, if it is served here, still remembers.
+    #[must_use]
+    pub(crate) fn ended_sessions(&mut self, partition: PartitionId) -> Vec<SessionId> {
+        let bit = 1 << partition.0;
+        if self.remembers & bit == 0 {
+            return Vec::new();
+        }
+        let replica = &self.cells[usize::from(partition.0)].replica;
+        if !replica.is_serving() {
+            return Vec::new();
+        }
+        let applied = self.state.index();
+        let ended = |id: &SessionId| id.0 <= applied.0 && !self.state.has_session(*id);
+        let ended: Vec<SessionId> = replica.partition().sessions().filter(ended).collect();
+        if ended.is_empty() {
+            self.remembers &= !bit;
+        }
+        ended
+    }
+
+    /// Lets the clock tick for the replicas that follow, which changes nothing about them. Returns what they
+    /// propose, and the partitions of the others, a bit each.
+    #[must_use]
+    pub(crate) fn tick_following(
+        &mut self,
+        now: u64,
+    ) -> (Vec<(PartitionId, Version, Change)>, u64) {
+        let local = self.local(now);
+        let agreed = Agreed(&self.state);
+        let (clock, applied) = (&self.wall, self.state.index());
+        let cx = Context { now: local, clock, structures: &agreed, applied };
+        let (mut changes, mut others) = (Vec::new(), 0);
+        for (cell, partition) in self.cells.iter_mut().zip(0..) {
+            if !cell.replica.is_following() {
+                others |= 1 << partition;
+            } else if let Some((version, change)) =
+                cell.replica.tick(&cx, &mut self.leases, &mut |_, _| {})
+            {
+                changes.push((PartitionId(partition), version, change));
+            }
+        }
+        (changes, others)
+    }
+
+    /// Lets the clock tick for a replica that leads or is about to. Returns what it proposes and what it sends.
+    pub(crate) fn tick_leading(
+        &mut self,
+        partition: PartitionId,
+        now: u64,
+    ) -> (Option<(Version, Change)>, Sent) {
+        let ended = self.ended_sessions(partition);
+        let mut sent = Vec::new();
+        let change = self.with(partition, now, |cell, cx, leases| {
+            let replica = &mut cell.replica;
+            let send = &mut |to, bytes: &[u8]| sent.push((to, bytes.into()));
+            let change = replica.tick(cx, leases, send);
+            for session in ended {
+                // A full ring takes it at the next tick.
+                let _ = replica.partition_mut().expire_session(cx.clock, session, cx.applied);
+            }
+            change
+        });
+        (change, sent)
+    }
+
     /// Up to where every cell has followed the table.
     #[must_use]
     pub fn stepped(&self) -> Index {
@@ -163,19 +280,19 @@ impl Member {
         slowest.unwrap_or_else(|| self.state.index())
     }
 
-    /// Executes a request, or says why not; none: it waits, or the client has to ask again.
+    /// Executes a request, or says why not; none: its answer waits, or the client has to ask again.
     pub fn execute(
         &mut self,
         now: u64,
         request: Request,
         keys: &[u64; KEYS as usize],
-    ) -> Option<Result<Values, No>> {
+    ) -> Option<No> {
         if !self.state.has_session(request.session) {
             if request.session.0 > self.state.index().0 {
                 return None; // it has not heard of it yet
             }
             if !(mutant::is(Mutant::ExpiredFirstAttempt) && request.attempt == 0) {
-                return Some(Err(No::Expired));
+                return Some(No::Expired);
             }
         }
         let stamp = (!request.ask.reads()).then_some(Stamp {
@@ -193,8 +310,8 @@ impl Member {
             Outcome::Again => return None,
             Outcome::Refused(error) => {
                 return match error.kind() {
-                    Kind::NotServing => Some(Err(No::Elsewhere)),
-                    Kind::Lost => Some(Err(No::Lost)),
+                    Kind::NotServing => Some(No::Elsewhere),
+                    Kind::Lost => Some(No::Lost),
                     _ => None,
                 };
             }
@@ -206,7 +323,7 @@ impl Member {
     }
 
     /// The replies of a cell that may leave. Those of a replica that serves no more never do.
-    pub fn release(&mut self, partition: PartitionId) -> Vec<(Request, Values)> {
+    pub fn release(&mut self, partition: PartitionId) -> Vec<(Request, Term, Values)> {
         let cell = &mut self.cells[usize::from(partition.0)];
         if cell.parked.is_empty() {
             return Vec::new();
@@ -215,12 +332,12 @@ impl Member {
             cell.parked.clear();
             return Vec::new();
         }
-        let committed = cell.replica.partition().committed();
+        let (committed, term) = (cell.replica.partition().committed(), cell.replica.synced());
         let mut out = Vec::new();
         cell.parked.retain(|parked| {
             let go = parked.gate <= committed;
             if go {
-                out.push((parked.request, parked.values));
+                out.push((parked.request, term, parked.values));
             }
             !go
         });

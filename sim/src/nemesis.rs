@@ -1,8 +1,11 @@
 //! What goes wrong.
 
 use crate::event::{Event, Who};
+use crate::member::QUEUE_NAME;
 use crate::plan::{MS, US};
 use crate::world::World;
+use grid_core::control::Command;
+use grid_core::ids::{MemberId, PartitionId};
 
 impl World {
     /// Nothing passes between two machines, in both directions.
@@ -111,10 +114,13 @@ impl World {
             self.rng.below(self.slots.len())
         };
         let id = self.slots[slot];
-        let safe = (0..self.head.table().len()).all(|partition| self.kept(partition, id));
-        if !self.members.contains_key(&id) || !safe {
+        let lost: Vec<usize> =
+            (0..self.head.table().len()).filter(|partition| !self.kept(*partition, id)).collect();
+        let struck = lost.is_empty() || (self.plan.losses && self.rng.chance(400));
+        if !self.members.contains_key(&id) || !struck {
             return;
         }
+        lost.into_iter().for_each(|partition| self.checks.doomed[partition] = true);
         self.kill(slot);
         let (from, to) = match self.rng.range(0, 99) {
             0..=39 => (300 * US, 3 * MS),
@@ -122,5 +128,30 @@ impl World {
             _ => (5 * MS, 90 * MS),
         };
         self.after(from, to, Event::Restart(slot));
+    }
+
+    /// The operator gives a lost partition an owner again: the replica that left last, if there is one, or
+    /// anybody, with nothing.
+    pub(crate) fn reset_lost(&mut self, partition: PartitionId) {
+        let Some(record) = self.head.record(partition).filter(|record| record.lost) else { return };
+        let last = record.removed.filter(|id| self.members.contains_key(id));
+        let keep = last.filter(|_| self.rng.chance(700));
+        let any: Vec<MemberId> = self.members.keys().copied().collect();
+        if any.is_empty() {
+            return self.after(5 * MS, 20 * MS, Event::ResetLost(partition));
+        }
+        let any = any[self.rng.below(any.len())];
+        let (owner, keep) = (keep.unwrap_or(any), keep.is_some());
+        self.counts.resets += 1;
+        self.counts.kept += u64::from(keep);
+        self.commit(Command::ResetLost { partition, owner, keep });
+        self.after(MS, 60 * MS, Event::AcceptLoss);
+    }
+
+    /// The operator lets all structures answer again.
+    pub(crate) fn accept_loss(&mut self) {
+        for name in ["m", QUEUE_NAME] {
+            self.commit(Command::AcceptLoss(name.into()));
+        }
     }
 }

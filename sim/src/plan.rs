@@ -28,6 +28,8 @@ pub struct Plan {
     pub end: u64,
     /// Whether anything goes wrong by chance.
     pub faults: bool,
+    /// Whether the last replica of a partition may die, and an operator does what there is to do then.
+    pub losses: bool,
     /// The partition whose cell follows the table slowly.
     pub slow: usize,
     /// How much of the network's misbehaviour there is, in permille of the usual.
@@ -73,11 +75,12 @@ impl Plan {
                 lease_ms: LEASE_MS,
                 hash_seed: rng.bits(),
             },
-            clients: 15,
-            ops: 460,
+            clients: 22,
+            ops: 800,
             chaos: 900 * MS,
             end: 6_000 * MS,
             faults: true,
+            losses: rng.chance(200),
             slow: rng.below(6),
             noise: [1000, 1000, 400, 2500][rng.below(4)],
             clock_permille: 20,
@@ -105,6 +108,7 @@ impl Plan {
             chaos: 0,
             end: u64::MAX,
             faults: false,
+            losses: false,
             slow: usize::MAX,
             noise: 0,
             clock_permille: 0,

@@ -1,8 +1,9 @@
 //! One run from seed to verdict.
 
 use crate::event::{Ask, Event};
-use crate::member::QUEUE_NAME;
+use crate::member::{Member, QUEUE_NAME};
 use crate::world::{Counts, World};
+use grid_core::control::Record;
 use grid_core::ids::PartitionId;
 use grid_core::partitioning::partition_of_name;
 
@@ -11,10 +12,21 @@ use grid_core::partitioning::partition_of_name;
 pub struct Report {
     /// What is wrong, if anything is.
     pub violation: Option<String>,
+    /// Histories whose check was given up: nothing is known about them.
+    pub given_up: Vec<String>,
     /// What happened.
     pub counts: Counts,
     /// Simulated nanoseconds.
     pub time: u64,
+}
+
+impl Report {
+    /// What speaks against the run, if anything does.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        let given_up = || (!self.given_up.is_empty()).then(|| self.given_up.join(", "));
+        self.violation.clone().or_else(|| given_up().map(|names| format!("not decided: {names}")))
+    }
 }
 
 /// Runs the seed.
@@ -57,15 +69,17 @@ impl World {
                 self.ask_everything();
             }
         }
-        let (found, ops) = self.histories.check();
-        self.counts.ops = ops;
+        let checked = self.histories.check();
+        (self.counts.ops, self.counts.given_up) = (checked.ops, checked.given_up.len() as u64);
         if self.violation.is_none() {
-            self.violation = found;
+            self.violation = checked.wrong;
         }
         if self.violation.is_none() && !healed {
             self.violation = Some(format!("liveness: {}", self.unhealed()));
         }
-        Report { violation: self.violation.clone(), counts: self.counts, time: self.now }
+        let violation = self.violation.clone();
+        let given_up = checked.given_up;
+        Report { violation, given_up, counts: self.counts, time: self.now }
     }
 
     /// Runs until something holds, for so many milliseconds at most. Returns whether it does.
@@ -123,32 +137,33 @@ impl World {
     /// Whether every partition serves, in sync with everybody it should be.
     #[must_use]
     pub fn is_healed(&self) -> bool {
-        self.unhealed().is_empty()
+        (0..).zip(self.head.table()).all(|(at, record)| self.is_whole(at, record))
+    }
+
+    fn is_whole(&self, at: usize, record: &Record) -> bool {
+        let wanted = (usize::from(self.plan.config.sync_backups) + 1).min(self.plan.members);
+        let serves = |member: &Member| member.cells[at].replica.serves();
+        record.isr.len() == wanted
+            && self.members.get(&record.primary).is_some_and(serves)
+            && record.isr.iter().all(|id| self.members.contains_key(id))
+            && record.goal.iter().all(|id| record.isr.contains(id))
     }
 
     /// What is not as it should be.
     #[must_use]
     pub fn unhealed(&self) -> String {
-        let wanted = (usize::from(self.plan.config.sync_backups) + 1).min(self.plan.members);
         let mut out = Vec::new();
-        for (record, at) in self.head.table().iter().zip(0..) {
-            let serves = self
-                .members
-                .get(&record.primary)
-                .is_some_and(|member| member.cells[at as usize].replica.serves());
-            let complete = record.isr.len() == wanted
-                && record.isr.iter().all(|id| self.members.contains_key(id))
-                && record.goal.iter().all(|id| record.isr.contains(id));
-            if !serves || !complete {
+        for (at, record) in self.head.table().iter().enumerate() {
+            if !self.is_whole(at, record) {
                 let replica = self.members.get(&record.primary).map(|member| {
                     let followers: Vec<String> = self
                         .members
                         .values()
-                        .map(|m| format!("\n    {}", m.cells[at as usize].replica.summary()))
+                        .map(|m| format!("\n    {}", m.cells[at].replica.summary()))
                         .collect();
-                    (followers.concat(), member.cells[at as usize].replica.followers())
+                    (followers.concat(), member.cells[at].replica.followers())
                 });
-                out.push(format!("partition {at} serves: {serves}, {record:?} {replica:?}"));
+                out.push(format!("partition {at}: {record:?} {replica:?}"));
             }
         }
         for (at, client) in self.clients.iter().enumerate() {

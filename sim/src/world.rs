@@ -4,12 +4,12 @@
 use crate::check::Checks;
 use crate::client::Client;
 use crate::event::{Event, Message, Place, Request, Who};
-use crate::history::Histories;
+use crate::history::{Histories, History};
 use crate::member::{KEYS, Member};
 use crate::plan::{MS, Plan, US};
 use crate::rng::Rng;
-use grid_core::control::{Command, ControlState};
-use grid_core::ids::{MemberId, PartitionId};
+use grid_core::control::{Command, ControlState, Record};
+use grid_core::ids::{Index, MemberId, PartitionId};
 use grid_core::mutant::{self, Mutant};
 use grid_core::partition::Env;
 use grid_core::store::{Ledger, Pool, PoolConfig};
@@ -27,6 +27,8 @@ pub struct Counts {
     pub events: u64,
     /// Operations whose answers were checked.
     pub ops: u64,
+    /// Histories whose check was given up.
+    pub given_up: u64,
     /// Faults of any kind.
     pub faults: u64,
     /// Processes that lost their memory.
@@ -43,6 +45,10 @@ pub struct Counts {
     pub expired: u64,
     /// Removals that committed just as nobody was left: the documented window.
     pub windows: u64,
+    /// Lost partitions that got an owner again, and those of them that kept data.
+    pub resets: u64,
+    /// See `resets`.
+    pub kept: u64,
     /// Beacons that were refused a grant.
     pub withheld: u64,
 }
@@ -54,8 +60,12 @@ pub struct World {
     pub(crate) rng: Rng,
     /// Nanoseconds since the beginning.
     pub now: u64,
-    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    /// In one number: time, order of entry, and place in `events`.
+    queue: BinaryHeap<Reverse<u128>>,
     events: Vec<Option<Event>>,
+    /// Free places of `events`.
+    free: Vec<u32>,
+    entered: u32,
     /// The living processes.
     pub members: BTreeMap<MemberId, Member>,
     /// The process of each machine, living or the last one.
@@ -65,10 +75,14 @@ pub struct World {
     pub(crate) kept: Vec<ControlState>,
     /// The control log and where it leads.
     pub log: Vec<Command>,
+    /// The records that each of its commands has changed.
+    pub(crate) records: Vec<Vec<(PartitionId, Arc<Record>)>>,
     /// See `log`.
     pub head: ControlState,
     pub(crate) log_down: u64,
     pub(crate) heard: BTreeMap<MemberId, u64>,
+    /// What the controller has decided on last: index of the log and living members.
+    pub(crate) planned: Option<(Index, Vec<MemberId>)>,
     pub(crate) cut: Vec<Vec<bool>>,
     /// When the last message between two members arrives that keeps its order.
     arrives: Vec<Vec<u64>>,
@@ -83,7 +97,6 @@ pub struct World {
     pub healing: bool,
     pub(crate) asked: bool,
     pub(crate) next_value: u64,
-    pub(crate) done: usize,
     pub(crate) started: usize,
     /// The first rule that was broken.
     pub violation: Option<String>,
@@ -92,6 +105,8 @@ pub struct World {
     /// Tell everything.
     pub trace: bool,
     pub(crate) isolated: usize,
+    /// Room for one message.
+    bytes: Vec<u8>,
 }
 
 impl World {
@@ -118,33 +133,37 @@ impl World {
             now: 0,
             queue: BinaryHeap::new(),
             events: Vec::new(),
+            free: Vec::new(),
+            entered: 0,
             members: BTreeMap::new(),
             slots: Vec::new(),
             boots: vec![0; plan.members],
             kept: vec![ControlState::default(); plan.members],
             log: Vec::new(),
+            records: Vec::new(),
             head: ControlState::default(),
             log_down: 0,
             heard: BTreeMap::new(),
+            planned: None,
             cut: vec![vec![false; places]; places],
             arrives: vec![vec![0; places]; places],
             clients: Vec::new(),
             checks: Checks::new(partitions),
             histories: Histories {
-                maps: vec![Vec::new(); usize::from(partitions)],
-                queue: Vec::new(),
+                maps: vec![History::default(); usize::from(partitions)],
+                queue: History::default(),
             },
             env,
             keys: crate::client::keys(partitions),
             healing: false,
             asked: false,
             next_value: 1,
-            done: 0,
             started: 0,
             violation: None,
             counts: Counts::default(),
             trace: false,
             isolated: 0,
+            bytes: Vec::new(),
             plan,
         };
         world.commit(Command::Form(world.plan.config.clone(), 1));
@@ -165,8 +184,14 @@ impl World {
 
     /// Lets something happen at a time.
     pub fn at(&mut self, time: u64, event: Event) {
-        self.queue.push(Reverse((time, self.events.len() as u64)));
-        self.events.push(Some(event));
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.events.push(None);
+            self.events.len() as u32 - 1
+        });
+        self.events[place as usize] = Some(event);
+        self.entered += 1;
+        let order = u128::from(time) << 64 | u128::from(self.entered) << 32 | u128::from(place);
+        self.queue.push(Reverse(order));
     }
 
     pub(crate) fn after(&mut self, from: u64, to: u64, event: Event) {
@@ -176,16 +201,18 @@ impl World {
 
     /// Takes the next event.
     pub(crate) fn next(&mut self) -> Option<Event> {
-        let Reverse((time, number)) = self.queue.pop()?;
-        self.now = self.now.max(time);
+        let Reverse(order) = self.queue.pop()?;
+        let place = order as u32;
+        self.now = self.now.max((order >> 64) as u64);
         self.counts.events += 1;
-        self.events[number as usize].take()
+        self.free.push(place);
+        self.events[place as usize].take()
     }
 
     /// When the next event is due.
     #[must_use]
     pub fn next_at(&self) -> Option<u64> {
-        self.queue.peek().map(|Reverse((time, _))| *time)
+        self.queue.peek().map(|Reverse(order)| (order >> 64) as u64)
     }
 
     /// A rule is broken.
@@ -270,6 +297,8 @@ impl World {
                     self.commit(Command::ExpireSessions(vec![session]));
                 }
             }
+            Event::ResetLost(partition) => self.reset_lost(partition),
+            Event::AcceptLoss => self.accept_loss(),
             Event::Repeat(command) => {
                 self.commit(*command);
             }
@@ -309,7 +338,7 @@ impl World {
         self.note_records(id, request.partition, before);
         if let Some(answer) = answer {
             let to = Who::Client(request.client);
-            self.send(Who::Member(id), to, Message::Answer(request, answer));
+            self.send(Who::Member(id), to, Message::Answer(request, Err(answer)));
         }
         self.touched(id, request.partition);
     }
@@ -327,11 +356,12 @@ impl World {
                 format!("{:?}", message.body)
             );
         }
-        let mut out = Vec::new();
+        self.bytes.clear();
+        let out = &mut self.bytes;
         let Some(member) = self.members.get_mut(&id) else { return };
         let result = member.with(partition, self.now, |cell, cx, _| {
             let answer = cell.replica.handle(from, &message, cx)?;
-            cell.replica.write_answer(answer, cx, &mut out);
+            cell.replica.write_answer(answer, cx, out);
             Ok::<_, grid_core::Error>(())
         });
         if let Err(error) = result
@@ -339,8 +369,9 @@ impl World {
         {
             self.broken(format!("member {id} partition {partition} from {from}: {error}"));
         }
-        if !out.is_empty() {
-            self.send(Who::Member(id), Who::Member(from), Message::Link(out));
+        if !self.bytes.is_empty() {
+            let message = Message::Link(self.bytes.as_slice().into());
+            self.send(Who::Member(id), Who::Member(from), message);
         }
         self.touched(id, partition);
     }
@@ -349,41 +380,41 @@ impl World {
     pub(crate) fn touched(&mut self, id: MemberId, partition: PartitionId) {
         self.check_cell(id, partition);
         let Some(member) = self.members.get_mut(&id) else { return };
-        for (request, values) in member.release(partition) {
+        for (request, term, values) in member.release(partition) {
             let to = Who::Client(request.client);
-            self.send(Who::Member(id), to, Message::Answer(request, Ok(values)));
+            self.send(Who::Member(id), to, Message::Answer(request, Ok((term, values))));
         }
         self.pull(id, partition);
     }
 
     fn pull(&mut self, id: MemberId, partition: PartitionId) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let local = member.local(self.now);
-        let replica = &mut member.cells[usize::from(partition.0)].replica;
-        let mut out = Vec::new();
-        let followers: Vec<MemberId> = replica.followers().iter().map(|f| f.member).collect();
-        for to in followers {
+        let mut follower = 0;
+        loop {
             for _ in 0..8 {
-                let mut bytes = Vec::new();
-                if !replica.pull(to, self.plan.message, local, &mut || true, &mut bytes) {
+                let Some(member) = self.members.get_mut(&id) else { return };
+                let local = member.local(self.now);
+                let replica = &mut member.cells[usize::from(partition.0)].replica;
+                let Some(to) = replica.followers().get(follower).map(|f| f.member) else { return };
+                self.bytes.clear();
+                let bytes = &mut self.bytes;
+                if !replica.pull(to, self.plan.message, local, &mut || true, bytes) {
                     break;
                 }
-                out.push((to, bytes));
+                let message = Message::Link(self.bytes.as_slice().into());
+                self.send(Who::Member(id), Who::Member(to), message);
             }
-        }
-        for (to, bytes) in out {
-            self.send(Who::Member(id), Who::Member(to), Message::Link(bytes));
+            follower += 1;
         }
     }
 
-    fn learn(&mut self, id: MemberId, partition: PartitionId, record: &grid_core::control::Record) {
+    fn learn(&mut self, id: MemberId, partition: PartitionId, record: &Record) {
         let Some(member) = self.members.get_mut(&id) else { return };
         member.with(partition, self.now, |cell, cx, leases| cell.replica.learn(record, cx, leases));
         self.touched(id, partition);
     }
 
-    fn tick(&mut self, id: MemberId) {
-        self.follow_log(id);
+    /// To the controller and, as beacons, to the other members.
+    fn send_signs_of_life(&mut self, id: MemberId) {
         self.send(Who::Member(id), Who::Log, Message::Alive);
         let Some(member) = self.members.get(&id) else { return };
         let by_table = mutant::is(Mutant::BeaconByTable);
@@ -393,28 +424,22 @@ impl World {
         for to in peers.into_iter().filter(|to| *to != id) {
             self.send(Who::Member(id), Who::Member(to), Message::Beacon(beacon));
         }
-        let mut changes = Vec::new();
-        for partition in (0..self.plan.config.partitions).map(PartitionId) {
-            let mut sent = Vec::new();
+    }
+
+    fn tick(&mut self, id: MemberId) {
+        self.follow_log(id);
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.ticks += 1;
+        if member.ticks % 2 == 0 {
+            self.send_signs_of_life(id);
+        }
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let (mut changes, mut leading) = member.tick_following(self.now);
+        while leading != 0 {
+            let partition = PartitionId(leading.trailing_zeros() as u16);
+            leading &= leading - 1;
             let Some(member) = self.members.get_mut(&id) else { return };
-            let open = member.state.sessions().clone();
-            let applied = member.state.index();
-            let change = member.with(partition, self.now, |cell, cx, leases| {
-                let replica = &mut cell.replica;
-                let change = replica
-                    .tick(cx, leases, &mut |to, bytes: &[u8]| sent.push((to, bytes.to_vec())));
-                if replica.is_serving() {
-                    let ended: Vec<_> = replica.partition().sessions().collect();
-                    for session in ended {
-                        if !open.contains(&session) && session.0 <= applied.0 {
-                            // A full ring takes it at the next tick.
-                            let _ =
-                                replica.partition_mut().expire_session(cx.clock, session, applied);
-                        }
-                    }
-                }
-                change
-            });
+            let (change, sent) = member.tick_leading(partition, self.now);
             changes.extend(change.map(|(version, change)| (partition, version, change)));
             for (to, bytes) in sent {
                 self.send(Who::Member(id), Who::Member(to), Message::Link(bytes));

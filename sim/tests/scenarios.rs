@@ -6,6 +6,7 @@ use grid_core::control::{Change, Command, Goal, Outcome, Record};
 use grid_core::ids::{Index, MemberId, PartitionId, RequestId};
 use grid_core::lease::{Beacon, Leases};
 use grid_core::mutant::{self, Mutant};
+use grid_core::replica::Follower;
 use grid_core::time::Nanos;
 use grid_sim::event::{Ask, Event, Message, Request, Who};
 use grid_sim::plan::MS;
@@ -302,6 +303,65 @@ fn a_lost_partition_goes_on_with_what_left_last() {
 #[test]
 fn a_lost_partition_goes_on_empty() {
     fine(&lost_partition(false));
+}
+
+/// The replica that left last has begun to be copied to when the last one dies: half of a copy is no data.
+fn half_a_copy() -> World {
+    let mut plan = Plan::quiet(3, 1, 1, 8);
+    (plan.clients, plan.message) = (6, 1);
+    let mut world = World::with(plan, Rng::new(1));
+    assert!(world.run_until(3_000, World::is_healed), "{}", world.unhealed());
+    world.run_for(200);
+    for (client, value) in (0..6).zip(3..) {
+        world.ask(client, P0, Ask::Put(client as u8 % 3, value));
+        world.run_for(20);
+    }
+    let Record { primary, isr, .. } = record(&world, P0);
+    let backup = *isr.iter().find(|id| **id != primary).expect("a backup");
+    // Forgotten and wanted again: then it is copied to. The third hears nothing meanwhile.
+    let third = *world.slots.iter().find(|id| ![primary, backup].contains(id)).expect("a third");
+    let (dies, to, deaf) = (slot(&world, primary), slot(&world, backup), slot(&world, third));
+    world.cut(dies, deaf);
+    change(&mut world, primary, P0, Change::Shrink(backup));
+    for wanted in [third, backup] {
+        let Record { version, .. } = record(&world, P0);
+        let goal =
+            Goal { partition: P0, version, replicas: vec![primary, wanted], followers: vec![] };
+        world.commit(Command::Assign(vec![goal]));
+        let knows = |world: &World| {
+            let version = record(world, P0).version;
+            world.members[&primary].cells[0].replica.record().version == version
+        };
+        assert!(world.run_until(20, knows));
+    }
+    let copying = |world: &World| {
+        world.members[&backup].cells[0].replica.partition().is_copying()
+            && world.members[&primary].cells[0].replica.followers().iter().any(Follower::is_copying)
+    };
+    assert!(world.run_until(400, copying), "it is wanted again");
+    world.cut(dies, to);
+    world.kill(dies);
+    world.restart(dies);
+    let now = record(&world, P0);
+    assert!(now.lost && now.removed == Some(backup), "{now:?}");
+    let owner = backup;
+    let reset = Command::ResetLost { partition: P0, owner, keep: true };
+    assert_eq!(world.commit(reset), Outcome::Done);
+    world.uncut();
+    assert!(world.run_until(400, |world| record(world, P0).lost), "it says that it has nothing");
+    assert_eq!(record(&world, P0).removed, None);
+    let reset = Command::ResetLost { partition: P0, owner, keep: false };
+    assert_eq!(world.commit(reset), Outcome::Done);
+    assert_eq!(world.commit(Command::AcceptLoss("m".into())), Outcome::Done);
+    assert!(world.run_until(2_000, World::is_healed), "{:?} {}", world.violation, world.unhealed());
+    assert!(put(&mut world, P0, 9));
+    world
+}
+
+#[test]
+fn half_a_copy_is_given_up() {
+    fine(&half_a_copy());
+    assert!(finds(Mutant::HalfCopyLeads, half_a_copy));
 }
 
 #[test]

@@ -75,10 +75,7 @@ pub async fn cluster_with(count: usize, set: impl Fn(Builder) -> Builder) -> Vec
 pub async fn join(first: Option<&Member>, set: impl Fn(Builder) -> Builder) -> Member {
     let builder =
         set(Member::builder().cores(1).memory_budget(64 << 20).set("cluster.partitions", 31));
-    let builder = match first {
-        Some(first) => builder.set("join", first.address()),
-        None => builder,
-    };
+    let builder = builder.join(first.map(Member::address));
     builder.start().await.unwrap_or_else(|error| panic!("no member: {error}"))
 }
 

@@ -6,6 +6,8 @@ use grid_core::wire::control::{Control, ControlReply};
 use grid_node::Member;
 use grid_node::status::{LogRole, PartitionState, Status};
 use grid_tests::{cluster, cluster_with, is_whole, known, until};
+use std::future::IntoFuture;
+use std::time::Duration;
 
 async fn ask(address: &str) -> grid_core::Result<Status> {
     match Client::builder().address(address).ask(Control::Status).await? {
@@ -66,25 +68,41 @@ async fn a_member_alone_is_degraded_and_says_why_it_is_not_safe() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_quorum_members_say_so_and_serve_what_they_have() {
-    let mut members = cluster_with(3, |builder| builder.set("cluster.sync-backups", 2)).await;
-    let client = grid_tests::client(&members[0]).await;
+    // Three of five vote: without two of those, the others have all replicas of some partitions.
+    let members = cluster(5).await;
+    let voters = members[0].status().cluster.log.voters;
+    let votes = |member: &Member| voters.contains(&member.address().to_string());
+    let (voting, mut rest): (Vec<Member>, Vec<Member>) = members.into_iter().partition(votes);
+    let client = grid_tests::client(&rest[0]).await;
     let map = client.map::<u32, u32>("m");
     let _ = map.size().await; // from now on the name is agreed on
-    known(&members, 1).await;
-    for n in 0..50 {
+    known(&voting, 1).await;
+    known(&rest, 1).await;
+    for n in 0..60 {
         map.set(&n, &n).await.unwrap();
     }
-    let last = members.remove(0);
-    members.into_iter().for_each(drop);
-    let status = until(&last, "no quorum", |status| !status.cluster.log.quorum).await;
-    assert!(status.to_string().starts_with("NO QUORUM"), "{status}");
-    assert!(status.dangers[0].contains("no quorum"), "{status}");
+    let mut voting = voting.into_iter();
+    rest.extend(voting.next());
+    voting.for_each(drop);
+    for member in &rest {
+        let status = until(member, "no quorum", |status| !status.cluster.log.quorum).await;
+        assert!(status.to_string().starts_with("NO QUORUM"), "{status}");
+        assert!(status.dangers[0].contains("no quorum"), "{status}");
+    }
     // An operator is answered; a new client is told.
-    let address = last.address().to_string();
+    let address = rest[0].address().to_string();
     assert!(!ask(&address).await.unwrap().cluster.log.quorum);
-    let within = std::time::Duration::from_secs(1);
-    let refused = Client::builder().address(address).connect_timeout(within).connect().await;
-    assert!(refused.unwrap_err().to_string().contains("no quorum"));
+    let refused = Client::builder().address(address).connect().await.unwrap_err();
+    assert_eq!(refused.kind(), grid_core::Kind::NoQuorum, "{refused}");
+    // Clients that are there go on wherever all replicas are.
+    let patience = Duration::from_secs(3);
+    let reads: Vec<_> =
+        (0..60).map(|n| tokio::spawn(map.get(&n).timeout(patience).into_future())).collect();
+    let mut answered = 0;
+    for (n, read) in (0..).zip(reads) {
+        answered += u32::from(read.await.unwrap() == Ok(Some(n)));
+    }
+    assert!(answered > 0, "{}", rest[0].status());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,9 +127,73 @@ async fn a_member_that_waits_for_others_says_for_whom() {
     assert_eq!((status.member.id, status.cluster.log.quorum), (0, true), "no false alarm");
     let refused = Client::builder()
         .address(address)
-        .connect_timeout(std::time::Duration::from_millis(300))
+        .connect_timeout(Duration::from_millis(300))
         .connect()
         .await;
     assert!(refused.unwrap_err().to_string().contains("it waits for an answer of"));
     starting.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_stops_in_order_is_succeeded_without_waiting_for_its_lease() {
+    // Longer than the operations below wait.
+    let mut members = cluster_with(3, |builder| builder.set("cluster.lease", "5s")).await;
+    let hasty = Duration::from_secs(3);
+    let client = grid_tests::client(&members[1]).await;
+    let map = client.map::<u32, u32>("m");
+    let _ = map.size().await;
+    known(&members, 1).await;
+    for n in 0..100 {
+        map.set(&n, &n).await.unwrap();
+    }
+    let leaving = members.remove(0);
+    let id = leaving.id().0;
+    assert_eq!(leaving.shutdown().await, []);
+    for n in 0..100 {
+        assert_eq!(map.get(&n).timeout(hasty).await.unwrap(), Some(n));
+        map.set(&n, &(n + 1)).timeout(hasty).await.unwrap();
+    }
+    for member in &members {
+        let gone = |status: &Status| {
+            let named = status.cluster.members.iter().any(|member| member.id == id);
+            !named && status.cluster.log.voters.len() == 1 && status.partitions.full == 31
+        };
+        until(member, "two that go on without it", gone).await;
+    }
+    // The next one, and then the last: with that the data ends.
+    assert_eq!(members.remove(0).shutdown().await, []);
+    assert_eq!(map.size().await.unwrap(), 100);
+    assert_eq!(members.remove(0).shutdown().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_a_leaving_member_has_is_copied_first_or_named() {
+    let alone = |timeout: &'static str| {
+        move |b: grid_node::Builder| {
+            b.set("cluster.sync-backups", 0).set("limits.leave-timeout", timeout)
+        }
+    };
+    let mut members = cluster_with(2, alone("60s")).await;
+    let client = grid_tests::client(&members[1]).await;
+    let map = client.map::<u32, u32>("m");
+    let _ = map.size().await;
+    known(&members, 1).await;
+    for n in 0..100 {
+        map.set(&n, &n).await.unwrap();
+    }
+    assert_eq!(members.remove(0).shutdown().await, []);
+    for n in 0..100 {
+        assert_eq!(map.get(&n).await.unwrap(), Some(n));
+    }
+
+    let mut members = cluster_with(2, alone("0s")).await;
+    let even = |status: &Status| (10..20).contains(&status.partitions.primary);
+    until(&members[0], "an even share", even).await;
+    let lost = members.remove(0).shutdown().await;
+    let count = lost.len() as u64;
+    assert!(count > 0);
+    let status = until(&members[0], "the loss", |status| status.partitions.lost == count).await;
+    let first = lost[0].0;
+    let row = status.partitions.not_full.iter().find(|row| row.partition == first).unwrap();
+    assert_eq!((row.state, row.in_sync.len()), (PartitionState::Lost, 0));
 }

@@ -48,6 +48,9 @@ pub enum Change {
     Promote,
     /// The primary has stopped serving and hands over to an in-sync backup.
     Transfer(MemberId),
+    /// The only replica has nothing but half of a copy: the partition is lost. Who is given a lost partition
+    /// with what it has may find that.
+    GiveUp,
     /// The primary wants a new version and nothing else: what it proposed before is void then.
     Bump,
 }
@@ -111,6 +114,9 @@ impl Record {
             }
             Change::Transfer(other) if other != by && self.in_sync(other) => {
                 next.begin_term(other, true);
+            }
+            Change::GiveUp if self.isr.len() == 1 => {
+                (next.lost, next.removed) = (true, None);
             }
             Change::Bump => {}
             _ => return None,

@@ -11,7 +11,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 ///
 /// Settings: the compiled-in default, then the file, then GRID_ variables, then these flags; what is set
 /// later wins. With --join it first waits until the others are there, or it is told to stop. When it serves,
-/// it prints one line that says where. A second signal stops at once.
+/// it prints one line that says where. Told to stop, it first hands over what it serves (limits.leave-timeout);
+/// a second signal stops at once.
 #[derive(Debug, Args)]
 pub(super) struct Start {
     /// A file with settings, as config/grid.toml
@@ -100,7 +101,13 @@ async fn serve(config: Config) -> Result {
         tracing::warn!(signal = second, "stopping at once");
         std::process::exit(1);
     });
-    member.shutdown().await;
+    let lost = member.shutdown().await;
+    if !lost.is_empty() {
+        return Err(Failure::new(format!(
+            "stopped, but the data of {} partitions has ended with this member: no other one had it in time",
+            lost.len()
+        )));
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -83,6 +83,10 @@ impl Controller {
         let members = state.members().keys().copied().filter(heard);
         let alive: Vec<_> =
             members.filter(|member| self.silence(*member, now) < self.timing.alive).collect();
+        // Who is about to end gets nothing more, unless nobody else is left.
+        let staying: Vec<_> =
+            alive.iter().copied().filter(|member| !state.leaving().contains(member)).collect();
+        let alive = if staying.is_empty() { alive } else { staying };
         let seen = (state.index(), alive);
         if self.planned.as_ref() == Some(&seen) {
             return;
@@ -210,6 +214,28 @@ mod tests {
         f.report(members[2], &[], now);
         f.settle(now);
         assert!(f.goals_of(members[2]) > 4);
+    }
+
+    #[test]
+    fn who_is_about_to_end_is_planned_around_unless_all_are() {
+        let mut f = Fixture::new();
+        let members = [f.member(1), f.member(2), f.member(3)];
+        let now = 100 * SEC;
+        members.iter().for_each(|member| f.report(*member, &[], now));
+        f.settle(now);
+        f.apply(Command::Retire(members[0]));
+        f.settle(now);
+        assert_eq!(members.map(|member| f.goals_of(member)), [0, 12, 12]);
+        f.apply(Command::Retire(members[1]));
+        f.settle(now);
+        assert_eq!(members.map(|member| f.goals_of(member)), [0, 0, 12]);
+        f.apply(Command::Retire(members[2]));
+        f.settle(now);
+        assert!(members.iter().all(|member| f.goals_of(*member) > 0));
+        // It has ended, and nobody remembers that it was about to.
+        f.apply(Command::Leave(members[0]));
+        assert_eq!(f.state.leaving().len(), 2);
+        assert!(matches!(f.apply(Command::Retire(members[0])), Outcome::Refused(..)));
     }
 
     #[test]

@@ -98,6 +98,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        key: "limits.leave-timeout",
+        apply: |c, v| {
+            let range = Duration::ZERO..=Duration::from_secs(86_400);
+            put(&mut c.limits.leave_timeout, v.duration(range))
+        },
+    },
+    Setting {
         key: "limits.subscriber-bytes-max",
         apply: |c, v| {
             put(&mut c.limits.subscriber_bytes_max, v.bytes(64 << 10..=4 << 30).map(count))

@@ -104,6 +104,11 @@ async fn obey(shared: &Shared, order: AdminCommand) -> Result<ControlReply> {
             if !known {
                 return Err(Error::with(Kind::Invalid, format!("there is no member {member}")));
             }
+            if member == shared.member || shared.answers(member) {
+                let text =
+                    format!("member {member} still answers: stop it, and it leaves by itself");
+                return Err(Error::with(Kind::Invalid, text));
+            }
             Command::Leave(member)
         }
         AdminCommand::ForceNewCluster => {
