@@ -150,11 +150,20 @@ impl Cell {
         }
     }
 
-    /// Prefetches for records that are to be applied, if nobody holds the cell just now.
+    /// Prefetches for records that are to be applied, if nobody holds the cell just now; first what finds
+    /// their entries, which are added to `entries`.
     #[inline]
-    pub(crate) fn prefetch_records(&self, records: &[u8], index: bool) {
+    pub(crate) fn prefetch_records(&self, records: &[u8], entries: &mut Vec<(StructureId, u64)>) {
         if let Some(state) = self.state.try_lock() {
-            state.replica.partition().prefetch_records(records, index);
+            state.replica.partition().prefetch_records(records, entries);
+        }
+    }
+
+    /// Then the entries themselves.
+    #[inline]
+    pub(crate) fn prefetch_entries(&self, entries: &[(StructureId, u64)]) {
+        if let Some(state) = self.state.try_lock() {
+            state.replica.partition().prefetch_entries(entries);
         }
     }
 

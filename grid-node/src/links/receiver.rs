@@ -2,7 +2,7 @@
 
 use crate::shared::Shared;
 use grid_core::error::{Error, Kind, Result};
-use grid_core::ids::{MemberId, PartitionId};
+use grid_core::ids::{MemberId, PartitionId, StructureId};
 use grid_core::wire::link::{Body, Message};
 use grid_core::wire::split_frame;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub(crate) async fn serve(
     let io = |error: std::io::Error| Error::with(Kind::Io, error.to_string());
     let mut out = Vec::new();
     let mut touched: Vec<PartitionId> = Vec::new();
+    let mut entries = Vec::new();
     loop {
         let now = shared.now();
         let mut used = 0;
@@ -40,13 +41,7 @@ pub(crate) async fn serve(
                 used += len;
                 *slot = Some(Message::read(frame)?);
             }
-            for index in [true, false] {
-                for message in ahead.iter().flatten() {
-                    if let Body::Append { records, .. } = message.body {
-                        shared.cell(message.partition)?.prefetch_records(records, index);
-                    }
-                }
-            }
+            prefetch(&shared, &ahead, &mut entries)?;
             for message in ahead.iter().flatten() {
                 let cell = shared.cell(message.partition)?;
                 if cell.handle(&shared, from, message, now, Some(&mut out)) {
@@ -75,4 +70,29 @@ pub(crate) async fn serve(
         }
         shared.check_open()?;
     }
+}
+
+/// Two passes over the messages, so that what they will touch is near when they are handled.
+fn prefetch(
+    shared: &Shared,
+    ahead: &[Option<Message<'_>>; AHEAD],
+    entries: &mut Vec<(StructureId, u64)>,
+) -> Result<()> {
+    let mut ends = [0; AHEAD];
+    entries.clear();
+    for (message, end) in ahead.iter().zip(&mut ends) {
+        if let Some(Message { partition, body: Body::Append { records, .. }, .. }) = message {
+            shared.cell(*partition)?.prefetch_records(records, entries);
+        }
+        *end = entries.len();
+    }
+    let mut start = 0;
+    for (message, end) in ahead.iter().flatten().zip(ends) {
+        if start < end {
+            let of = entries.get(start..end).unwrap_or_default();
+            shared.cell(message.partition)?.prefetch_entries(of);
+        }
+        start = end;
+    }
+    Ok(())
 }
