@@ -16,6 +16,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub(crate) out: PathBuf,
 
+    /// Members of a running cluster to keep the maps in, instead of a member in this process
+    #[arg(long, value_name = "HOST:PORT,...", value_delimiter = ',')]
+    pub(crate) connect: Vec<String>,
+
+    /// Name of that cluster
+    #[arg(long, value_name = "NAME", default_value = "dev", requires = "connect")]
+    pub(crate) cluster: String,
+
     /// Threads of the stream engine [default: one per core]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -33,6 +41,9 @@ mod tests {
             .unwrap();
         assert_eq!((args.data, args.out), ("d".into(), "o".into()));
         assert_eq!(args.workers.map(NonZeroUsize::get), Some(2));
+        assert!(args.connect.is_empty());
+        let args = Args::try_parse_from(["flights", "--connect", "a:1,b:2"]).unwrap();
+        assert_eq!((args.connect, args.cluster), (vec!["a:1".into(), "b:2".into()], "dev".into()));
         assert_eq!(Args::try_parse_from(["flights", "--workers", "0"]).unwrap_err().exit_code(), 2);
         assert_eq!(Args::try_parse_from(["flights", "extra"]).unwrap_err().exit_code(), 2);
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example flights [-- --data DIR --out DIR]
+//! cargo run --release --example flights -- --connect HOST:PORT    # maps in a cluster, engine in this process
 //! ```
 
 mod args;
@@ -18,10 +19,10 @@ mod time;
 use args::Args;
 use clap::Parser;
 use data::Data;
-use grid_client::Client;
+use grid_client::{Builder, Client};
 use grid_core::block_on;
 use grid_node::Member;
-use grid_stream::{JobError, JobHandle};
+use grid_stream::{JobError, JobHandle, Pipeline, run_local};
 use maps::Maps;
 use results::Results;
 use std::error::Error;
@@ -34,6 +35,9 @@ use std::time::{Duration, Instant};
 
 /// Member and client must agree on it.
 const CLUSTER: &str = "flights";
+
+/// How long an operation waits for a cluster in trouble.
+const OUTAGE: Duration = Duration::from_secs(60);
 
 /// How often the progress bar is drawn.
 const FRAME: Duration = Duration::from_millis(50);
@@ -53,13 +57,13 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     terminal::print(&summary::input(&data))?;
     let events = data.departures.len();
 
-    let cores = args.workers.map_or(0, NonZeroUsize::get);
-    let member = Member::builder().cluster(CLUSTER).cores(cores).start_blocking()?;
-    let took = run_job(&member, data)?;
-
-    // Everything from here on is read back over the network, as another program would.
-    let address = member.address().to_string();
-    let client = block_on(Client::builder().cluster(CLUSTER).address(address).connect())?;
+    let (client, took, _member) = if args.connect.is_empty() {
+        embedded(args, data)?
+    } else {
+        let client = block_on(connect(&args.connect, &args.cluster))?;
+        let took = run_job(&Maps::of(&client), data, |p| run_local(p, workers(args)))?;
+        (client, took, None)
+    };
     let maps = Maps::of(&client);
     let results = block_on(Results::read(&maps))?;
     let airports = block_on(summary::airport_names(&maps, &results))?;
@@ -69,22 +73,49 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Loads the maps and runs the job on the member's cores. Returns how long the job took.
-fn run_job(member: &Member, data: Data) -> Result<Duration, Box<dyn Error>> {
-    let maps = Maps::of(member);
+/// Runs the job in a member of this process, on its cores. Everything from then on is read back over the
+/// network, as another program would.
+fn embedded(args: &Args, data: Data) -> Result<(Client, Duration, Option<Member>), Box<dyn Error>> {
+    let cores = args.workers.map_or(0, NonZeroUsize::get);
+    let member = Member::builder().cluster(CLUSTER).cores(cores).start_blocking()?;
+    let took = run_job(&Maps::of(&member), data, |pipeline| member.run(pipeline))?;
+    let client = block_on(connect(&[member.address().to_string()], CLUSTER))?;
+    Ok((client, took, Some(member)))
+}
+
+/// A client of a cluster, with any of its members to begin with.
+async fn connect(addresses: &[String], cluster: &str) -> grid_core::Result<Client> {
+    let builder = Client::builder().cluster(cluster).name("flights");
+    let builder = builder.operation_timeout(OUTAGE);
+    addresses.iter().fold(builder, Builder::address).connect().await
+}
+
+/// Threads of the engine when it runs beside the cluster.
+fn workers(args: &Args) -> usize {
+    let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    args.workers.unwrap_or_else(cores).get()
+}
+
+/// Loads the maps and runs the job. Returns how long the job took.
+fn run_job(
+    maps: &Maps,
+    data: Data,
+    run: impl FnOnce(Pipeline) -> Result<JobHandle, JobError>,
+) -> Result<Duration, Box<dyn Error>> {
+    block_on(maps.clear())?;
     block_on(maps.load(&data))?;
     let lag = data::lag(&data.departures);
     let pipeline = job::pipeline(
         data.departures,
         lag,
-        maps.planes,
-        maps.airlines,
+        maps.planes.clone(),
+        maps.airlines.clone(),
         maps::sink(&maps.hours),
         maps::sink(&maps.carrier_days),
         maps::sink(&maps.anomalies),
     );
     let start = Instant::now();
-    join(&member.run(pipeline)?, start)
+    join(&run(pipeline)?, start)
 }
 
 /// Waits for the end of a job and shows how far it is. Returns how long it took.

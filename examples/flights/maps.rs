@@ -35,6 +35,13 @@ impl Maps {
         }
     }
 
+    /// Forgets the results of an earlier run.
+    pub(crate) async fn clear(&self) -> Result<()> {
+        self.hours.clear().await?;
+        self.carrier_days.clear().await?;
+        self.anomalies.clear().await
+    }
+
     /// Writes what the job looks up.
     pub(crate) async fn load(&self, data: &Data) -> Result<()> {
         self.planes.put_all(data.planes.iter().map(|(tailnum, plane)| (tailnum, plane))).await?;

@@ -1,11 +1,13 @@
 //! Runs the flights example as a program: on the sample, on made-up months, on bad input.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use grid_node::Member;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const RESULTS: [&str; 3] = ["anomalies.csv", "carriers.csv", "hourly.csv"];
@@ -345,4 +347,62 @@ fn a_reader_that_goes_away_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_results(out.path(), &package("flights/expected"));
+}
+
+/// So many members of one cluster in this process.
+fn cluster(count: usize) -> Vec<Member> {
+    let mut members: Vec<Member> = Vec::new();
+    for _ in 0..count {
+        let builder = Member::builder().cores(1).memory_budget(128 << 20);
+        let builder = match members.first() {
+            Some(first) => builder.set("join", first.address()),
+            None => builder,
+        };
+        members.push(builder.start_blocking().unwrap());
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while members.iter().any(|member| member.status().partitions.full < 271) {
+        assert!(Instant::now() < deadline, "{}", members[0].status());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    members
+}
+
+#[test]
+fn a_cluster_that_loses_a_member_meanwhile_gives_the_same_results() {
+    let mut members = cluster(3);
+    let addresses: Vec<String> = members.iter().map(|m| m.address().to_string()).collect();
+    let out = tempfile::tempdir().unwrap();
+    let arguments = ["--connect", &addresses.join(","), "--out", out.path().to_str().unwrap()];
+    let mut running = Command::new(binary())
+        .args(arguments)
+        .args(["--workers", "1"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Half-way through what it writes, one member stops without a word.
+    let written = |member: &Member| {
+        let status = member.status();
+        let hours = status.structures.iter().find(|structure| structure.name == "hours");
+        hours.map_or(0, |hours| hours.entries)
+    };
+    while members.iter().map(written).sum::<u64>() < 500 {
+        assert!(running.try_wait().unwrap().is_none(), "it has ended too early to tell anything");
+    }
+    drop(members.remove(1));
+    assert!(running.try_wait().unwrap().is_none(), "it had ended before the member did");
+    let output = running.wait_with_output().unwrap();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{:?}\n{stdout}\n{stderr}", output.status);
+    assert_results(out.path(), &package("flights/expected"));
+    let taken: u64 = members.iter().map(|m| m.status().totals.roles.takeovers).sum();
+    assert!(taken > 0, "the others took over from the member that stopped");
+    // What an earlier run has left does not show.
+    let again = tempfile::tempdir().unwrap();
+    let connect = addresses[0].as_str();
+    let output = flights(&["--connect", connect, "--out", again.path().to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_results(again.path(), &package("flights/expected"));
 }

@@ -7,6 +7,7 @@ use crate::route::Route;
 use crate::session::Entry;
 use crate::state::State;
 use grid_core::error::{Error, Kind, Result};
+use grid_core::handle::ClusterView;
 use grid_core::ids::{MemberId, PartitionId, SessionId};
 use grid_core::limits::FRAME_BYTES_MAX;
 use grid_core::wire::control::Control;
@@ -189,6 +190,7 @@ impl State {
         let blocked: Vec<_> = self.detours.partitions().collect();
         let before: Vec<_> = blocked.iter().map(|p| self.route.primary(*p)).collect();
         self.route.install(table.clone(), lanes);
+        fx.wakers.extend(self.feed.see(ClusterView::of_table(table)));
         let now = Instant::now();
         for (partition, before) in blocked.into_iter().zip(before) {
             if self.route.primary(partition) != before {

@@ -5,7 +5,7 @@ use crate::driver;
 use crate::invoke::Remote;
 use crate::shared::Shared;
 use grid_core::error::{Error, Kind, Result};
-use grid_core::handle::{Grid, Invoke};
+use grid_core::handle::{ClusterEvents, Grid, Invoke};
 use grid_core::wire::control::{Control, ControlReply};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -59,6 +59,31 @@ impl Client {
             ControlReply::Status(json) => Ok(json),
             other => Err(Error::with(Kind::Malformed, format!("the member answered {other:?}"))),
         }
+    }
+
+    /// What happens to the cluster from now on: who joins and leaves, which data is lost. The members that are
+    /// there come first. While somebody listens, the client asks for the table once a second; it learns sooner
+    /// of what gets in the way of its operations.
+    ///
+    /// ```no_run
+    /// # async fn example(client: grid_client::Client) {
+    /// use grid_core::ClusterEvent;
+    /// let mut events = client.listen();
+    /// while let Some(event) = events.next().await {
+    ///     match event {
+    ///         ClusterEvent::Joined { address, .. } => println!("{address} is there"),
+    ///         ClusterEvent::PartitionsLost(lost) => println!("{} partitions are lost", lost.len()),
+    ///         ClusterEvent::Gap { missed } => println!("too slow for {missed} events"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn listen(&self) -> ClusterEvents {
+        let events = self.shared.state.lock().feed.listen(None);
+        self.shared.alarm.notify_one();
+        events
     }
 
     /// Operations of this client without an answer.

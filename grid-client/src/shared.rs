@@ -151,6 +151,7 @@ impl Shared {
             let controls = state.controls.take(|_| true);
             fx.answers.extend(controls.into_iter().map(|waiting| (waiting, Err(closed()))));
             fx.ended = state.subscriptions.take();
+            fx.wakers.extend(state.feed.close());
             fx.lanes.clear();
         });
         self.end.notify_one();

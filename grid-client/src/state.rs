@@ -14,7 +14,7 @@ use crate::subscriptions::Subscriptions;
 use grid_core::Read;
 use grid_core::control::StructureKind;
 use grid_core::error::{Applied, Error, Kind, Result};
-use grid_core::handle::{Call, Token};
+use grid_core::handle::{Call, Feed, Token};
 use grid_core::ids::{Index, PartitionId, RequestId, StructureId};
 use grid_core::limits::OUTSTANDING_MAX;
 use grid_core::wire::FrameKind;
@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub(crate) detours: Detours,
     pub(crate) controls: Controls,
     pub(crate) subscriptions: Subscriptions,
+    /// Who listens to what happens to the cluster.
+    pub(crate) feed: Feed,
     pub(crate) refresh: Refresh,
     pub(crate) session: Session,
     /// Counts the lives of the cluster's data that this client has seen.
@@ -80,6 +82,7 @@ impl State {
             detours: Detours::default(),
             controls: Controls::default(),
             subscriptions: Subscriptions::default(),
+            feed: Feed::default(),
             refresh: Refresh::new(),
             session: Session::default(),
             life,

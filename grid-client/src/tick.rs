@@ -104,7 +104,7 @@ impl State {
         let none = self.route.index() == Index(0);
         let trouble =
             none || suspect || self.overdue > 0 || self.detours.astray() || self.controls.astray();
-        let subscribed = self.subscriptions.any();
+        let subscribed = self.subscriptions.any() || self.feed.is_heard();
         if !self.refresh.is_due((trouble, subscribed), self.patience, now) {
             return;
         }

@@ -70,7 +70,7 @@ impl ControlState {
                 self.retire(member, changed);
                 Ok(Outcome::Done)
             }
-            Command::Retire(member) => self.announce(member),
+            Command::Leaving(member) => self.announce(member),
             Command::Change { by, changes } => Ok(self.propose(by, changes, changed)),
             Command::Assign(goals) => Ok(self.assign(goals, changed)),
             Command::OpenSession => {

@@ -23,7 +23,7 @@ pub mod wire;
 pub use data::GridData;
 pub use error::{Applied, Error, Kind, Result};
 pub use grid_derive::GridData;
-pub use handle::{Grid, Map, Queue, Topic, block_on};
+pub use handle::{ClusterEvent, Grid, Map, Queue, Topic, block_on};
 pub use ids::*;
 pub use read::Read;
 

@@ -135,6 +135,7 @@ mod tests {
             "queue poll --addr a:1 inbox",
             "queue size --addr a:1 inbox",
             "admin reset-lost 7 --addr a:1",
+            "admin reset-lost all --yes --addr a:1",
             "admin reset-lost 7 --from-last-removed --yes --addr a:1",
             "admin accept-loss orders --yes --addr a:1 --json",
             "admin force-new-cluster --yes --addr a:1",

@@ -39,13 +39,18 @@ impl Leaving {
         if self.shared.agreed.read(|state| self.others(state).is_empty()) {
             return Vec::new(); // nobody to hand anything to, and nobody who waits
         }
-        let lost = match self.hand_over(deadline).await {
-            Ok(lost) => lost,
+        let (lost, somebody) = match self.hand_over(deadline).await {
+            Ok(handed_over) => handed_over,
             Err(error) => {
                 tracing::warn!(%error, "this member leaves without a word: others take over after a lease");
                 return Vec::new();
             }
         };
+        if !somebody {
+            tracing::info!("nobody stays: the data ends with the cluster");
+            return Vec::new();
+        }
+        tracing::info!("this member has left the cluster: others serve its partitions");
         if !lost.is_empty() {
             let numbers: Vec<u16> = lost.iter().map(|partition| partition.0).collect();
             tracing::error!(
@@ -60,16 +65,17 @@ impl Leaving {
         lost
     }
 
-    async fn hand_over(&self, deadline: Instant) -> Result<Vec<PartitionId>> {
+    /// Returns the partitions that nobody else has, and whether anybody stays.
+    async fn hand_over(&self, deadline: Instant) -> Result<(Vec<PartitionId>, bool)> {
         let (shared, me) = (&self.shared, self.shared.member);
-        shared.agreed.propose(Command::Retire(me), PROPOSING).await?;
+        shared.agreed.propose(Command::Leaving(me), PROPOSING).await?;
         let mut applied = crate::cluster::ControlLog::applied(&*shared.agreed.node);
         let mut said = false;
-        let lost = loop {
+        let (lost, somebody) = loop {
             let (alone, helpers) =
                 shared.agreed.read(|state| (self.alone(state), !self.helpers(state).is_empty()));
             if alone.is_empty() || !helpers || Instant::now() >= deadline {
-                break alone;
+                break (alone, helpers);
             }
             if !said {
                 said = true;
@@ -82,13 +88,14 @@ impl Leaving {
             // An error of the time-out: look again. One of the log means that it has ended.
             let pause = deadline.min(Instant::now() + LOOK);
             if let Ok(Err(_)) = tokio::time::timeout_at(pause, applied.changed()).await {
-                break alone;
+                break (alone, helpers);
             }
         };
         shared.agreed.propose(Command::Leave(me), PROPOSING).await?;
-        self.release().await;
-        tracing::info!("this member has left the cluster: others serve its partitions");
-        Ok(lost)
+        if somebody {
+            self.release().await;
+        }
+        Ok((lost, somebody))
     }
 
     /// Waits until others have taken over, and tells them that this member knows: else they would have to

@@ -9,7 +9,7 @@ use crate::status::{Observe, Status};
 use crate::test_backup::TestBackup;
 use grid_core::control::{Command, StructureConfig};
 use grid_core::error::{Error, Kind, Result};
-use grid_core::handle::{Grid, block_on};
+use grid_core::handle::{ClusterEvents, Grid, block_on};
 use grid_core::ids::{MemberId, PartitionId};
 use grid_stream::{JobError, JobHandle, Pipeline};
 use std::net::SocketAddr;
@@ -160,6 +160,32 @@ impl Member {
     #[must_use]
     pub fn status(&self) -> Status {
         Observe::status(&*self.shared)
+    }
+
+    /// What happens to the cluster from now on: who joins and leaves, which data is lost. The members that are
+    /// there come first.
+    ///
+    /// ```
+    /// use grid_core::{ClusterEvent, block_on};
+    /// use grid_node::Member;
+    ///
+    /// let first = Member::builder().start_blocking()?;
+    /// let mut events = first.listen();
+    /// let second = Member::builder().set("join", first.address()).start_blocking()?;
+    /// let mut joined = Vec::new();
+    /// while joined.len() < 2 {
+    ///     match block_on(events.next()) {
+    ///         Some(ClusterEvent::Joined { member, .. }) => joined.push(member),
+    ///         Some(other) => println!("{other:?}"),
+    ///         None => break, // the member was shut down
+    ///     }
+    /// }
+    /// assert_eq!(joined, [first.id(), second.id()]);
+    /// # Ok::<(), grid_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn listen(&self) -> ClusterEvents {
+        self.shared.feed.listen(None)
     }
 
     /// Its id: the position of its start in the control log.

@@ -187,7 +187,10 @@ impl View<'_> {
             let (brief, at) = (self.node.brief(), Instant::now());
             heard.insert(me, Heard { brief, at, clock: crate::cluster::ClockView::default() });
         }
-        let log = self.node.view();
+        let mut log = self.node.view();
+        if !log.quorum && !log.leads {
+            log.leader = None; // it is who led last
+        }
         let state = self.node.state();
         let silent = self.silent(&heard);
         let state = state.read();
@@ -212,7 +215,8 @@ impl View<'_> {
             None => SILENCE_MIN * 3,
         };
         let silent = members.into_iter().map(|member| (member, since(&member)));
-        silent.filter(|(_, silence)| *silence > patience).collect()
+        let unknown = |member: &MemberId| self.shared.is_none() && !heard.contains_key(member);
+        silent.filter(|(member, silence)| *silence > patience || unknown(member)).collect()
     }
 
     fn status(&self, addresses: (SocketAddr, Option<SocketAddr>), started: Instant) -> Status {

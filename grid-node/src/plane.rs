@@ -5,11 +5,13 @@ use crate::cell::partition_at;
 use crate::cluster::{ControlEvent, ControlLog, CopyBrief, Host};
 use crate::shared::Shared;
 use grid_core::control::{Change, Command, Record};
+use grid_core::handle::ClusterView;
 use grid_core::ids::{Index, MemberId, PartitionId, SessionId, Version};
 use grid_core::lease::{Beacon, BeaconReply};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 /// For one proposal. It is made again as long as it stands.
@@ -31,6 +33,7 @@ impl Plane {
         let (table, index) = shared.agreed.read(|state| (state.table().to_vec(), state.index()));
         let all: Vec<_> = (0..).map(PartitionId).zip(table).collect();
         follow(shared, &all, index);
+        tell(shared);
         // Only this sets it.
         let _ = self.0.set(Arc::clone(shared));
     }
@@ -44,7 +47,12 @@ impl Plane {
                     shared.links.follow(shared);
                 }
                 follow(shared, changed, index);
-                tell_loss(changed, index);
+                if let Command::Start { .. } | Command::Leave(_) | Command::ResetLost { .. } =
+                    command
+                {
+                    tell_loss(changed, index);
+                    tell(shared);
+                }
                 if let Command::Change { by, changes } = command {
                     count(shared, *by, changes, changed);
                 }
@@ -58,6 +66,7 @@ impl Plane {
                     shared.agreed.read(|state| (state.table().to_vec(), state.index()));
                 let all: Vec<_> = (0..).map(PartitionId).zip(table).collect();
                 follow(shared, &all, index);
+                tell(shared);
                 shared.sessions.keep(&shared.agreed.read(|state| state.sessions().clone()));
             }
         }
@@ -94,6 +103,12 @@ fn count(
             "this member takes over from one that is silent or gone"
         );
     }
+}
+
+/// Tells who listens.
+fn tell(shared: &Shared) {
+    let view = shared.agreed.read(ClusterView::of_state);
+    shared.feed.see(view).into_iter().for_each(Waker::wake);
 }
 
 /// Says what a member that is gone has left without any replica.

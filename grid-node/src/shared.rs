@@ -11,6 +11,7 @@ use crate::sessions::Sessions;
 use crate::settings::Settings;
 use grid_core::control::ClusterConfig;
 use grid_core::error::{Error, Kind, Result};
+use grid_core::handle::Feed;
 use grid_core::ids::{Index, MemberId, PartitionId, SessionId};
 use grid_core::lease::Leases;
 use grid_core::partition::Env;
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) links: Links,
     pub(crate) slots: Slots,
     pub(crate) counters: Counters,
+    /// Who listens to what happens to the cluster.
+    pub(crate) feed: Feed,
     /// Outboxes of the open connections, by a number of their own.
     pub(crate) connections: Mutex<HashMap<u64, Arc<Outbox>>>,
     next_connection: AtomicU64,
@@ -100,6 +103,7 @@ impl Shared {
             links,
             slots: Slots::default(),
             counters: Counters::default(),
+            feed: Feed::default(),
             connections: Mutex::default(),
             next_connection: AtomicU64::new(0),
             cells,
@@ -201,6 +205,7 @@ impl Shared {
         self.drain();
         self.closed.store(true, Ordering::Release);
         self.slots.close();
+        self.feed.close().into_iter().for_each(std::task::Waker::wake);
         self.cells.iter().for_each(Cell::close);
     }
 

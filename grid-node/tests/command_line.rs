@@ -253,11 +253,11 @@ fn an_order_without_yes_says_what_is_lost_and_does_nothing() {
 #[test]
 fn an_order_goes_to_the_member_of_the_address_without_a_session() {
     for (words, _, command) in orders() {
-        let (address, member) = commanded(ControlReply::Done);
+        let (address, member) = commanded(ControlReply::Obeyed("so".into()));
         let arguments = ["admin", "--yes", "--json", "--cluster", "shop", "--addr", &address];
         let output = run(&[&arguments, words].concat());
         assert!(output.status.success(), "{words:?}: {}", err(&output));
-        assert_eq!(out(&output), "{\"done\":true}\n");
+        assert_eq!(out(&output), "{\"done\":true,\"told\":\"so\"}\n");
         let (hello, message) = member.join().unwrap();
         assert_eq!((hello.kind, hello.session), (PeerKind::Operator, None));
         assert_eq!((&*hello.cluster, message), ("shop", Control::Admin(command)));

@@ -187,7 +187,7 @@ async fn what_only_a_leaving_member_has_is_copied_first_or_named() {
     }
 
     let mut members = cluster_with(2, alone("0s")).await;
-    let even = |status: &Status| (10..20).contains(&status.partitions.primary);
+    let even = |s: &Status| (10..20).contains(&s.partitions.primary) && s.partitions.full == 31;
     until(&members[0], "an even share", even).await;
     let lost = members.remove(0).shutdown().await;
     let count = lost.len() as u64;
@@ -196,4 +196,36 @@ async fn what_only_a_leaving_member_has_is_copied_first_or_named() {
     let first = lost[0].0;
     let row = status.partitions.not_full.iter().find(|row| row.partition == first).unwrap();
     assert_eq!((row.state, row.in_sync.len()), (PartitionState::Lost, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_differs_is_refused_with_both_values() {
+    let first = grid_tests::join(None, |builder| builder).await;
+    let cases: [(&str, &str, &[&str]); 5] = [
+        ("cluster.name", "other", &["'dev'", "'other'"]),
+        ("cluster.partitions", "30", &["partitions: 31 here, 30 there"]),
+        ("cluster.sync-backups", "2", &["sync backups: 1 here, 2 there"]),
+        ("cluster.async-backups", "1", &["async backups: 0 here, 1 there"]),
+        ("cluster.lease", "800ms", &["lease in milliseconds: 400 here, 800 there"]),
+    ];
+    for (key, value, told) in cases {
+        let builder = Member::builder().cores(1).set("cluster.partitions", 31);
+        let refused = builder.set(key, value).set("join", first.address()).start().await;
+        let text = refused.unwrap_err().to_string();
+        assert!(told.iter().all(|part| text.contains(part)), "{key}: {text}");
+    }
+    assert_eq!(first.status().cluster.members.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_joins_a_member_whose_address_leads_nowhere() {
+    let first = grid_tests::join(None, |builder| builder.bind("0.0.0.0:0")).await;
+    let port = first.address().port();
+    let builder = Member::builder().cores(1).set("cluster.partitions", 31);
+    let joining = builder.set("join", format!("127.0.0.1:{port}")).start().await;
+    let text = joining.unwrap_err().to_string();
+    assert!(text.contains("it needs `advertise`"), "{text}");
+    // By itself it serves those who find it.
+    let client = Client::builder().address(format!("127.0.0.1:{port}")).connect().await.unwrap();
+    client.map::<u32, u32>("m").set(&1, &1).await.unwrap();
 }

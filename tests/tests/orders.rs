@@ -4,7 +4,7 @@
 use grid_client::Client;
 use grid_core::ids::{MemberId, PartitionId};
 use grid_core::wire::control::{AdminCommand, Control, ControlReply};
-use grid_core::{Kind, Result};
+use grid_core::{ClusterEvent, Kind, Result};
 use grid_node::Member;
 use grid_node::status::Status;
 use grid_tests::{client, cluster, cluster_with, join, known, until};
@@ -161,4 +161,46 @@ async fn a_dead_member_that_is_removed_is_not_waited_for() {
     until(&members[0], "two whole members", gone).await;
     let again = refused(&members[0], AdminCommand::RemoveMember { member: id }).await;
     assert!(again.contains("there is no member"), "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_and_clients_hear_of_who_comes_and_goes_and_of_what_is_lost() {
+    let hasty =
+        |b: grid_node::Builder| b.set("cluster.sync-backups", 0).set("limits.leave-timeout", "0s");
+    let first = join(None, hasty).await;
+    let client = client(&first).await;
+    let second = join(Some(&first), hasty).await;
+    let even = |s: &Status| (10..20).contains(&s.partitions.primary) && s.partitions.full == 31;
+    until(&first, "an even share", even).await;
+    let (mut near, mut far) = (first.listen(), client.listen());
+    let id = second.id();
+    let lost = second.shutdown().await;
+    assert!(!lost.is_empty());
+    for events in [&mut near, &mut far] {
+        let mut seen = Vec::new();
+        while !matches!(seen.last(), Some(ClusterEvent::PartitionsLost(_))) {
+            seen.push(events.next().await.unwrap());
+        }
+        // A client hears of it later, and perhaps of all at once.
+        let is = |event: &ClusterEvent, id: MemberId, joined: bool| match event {
+            ClusterEvent::Joined { member, .. } => joined && *member == id,
+            ClusterEvent::Left { member, .. } => !joined && *member == id,
+            _ => false,
+        };
+        assert!(seen.iter().any(|event| is(event, first.id(), true)), "{seen:?}");
+        assert_eq!(
+            seen.iter().any(|event| is(event, id, true)),
+            seen.iter().any(|event| is(event, id, false)),
+            "{seen:?}"
+        );
+        assert_eq!(seen.last(), Some(&ClusterEvent::PartitionsLost(lost.clone())), "{seen:?}");
+    }
+    order(&first, reset(lost[0].0, false)).await.unwrap();
+    let recovered = Some(ClusterEvent::PartitionsRecovered(vec![lost[0]]));
+    assert_eq!(near.next().await, recovered);
+    assert_eq!(far.next().await, recovered);
+    client.shutdown().await;
+    assert_eq!(far.next().await, None);
+    first.shutdown().await;
+    assert_eq!(near.next().await, None);
 }

@@ -62,7 +62,7 @@ pub enum Command {
     /// A process has ended for good: it serves nothing any more.
     Leave(MemberId),
     /// A process is about to end: it is given nothing more, and nobody counts on what it has.
-    Retire(MemberId),
+    Leaving(MemberId),
     /// Proposals of one member, each for the version of the record that it was decided on. Those whose
     /// version has passed, or that are against the rules, are left out.
     Change {

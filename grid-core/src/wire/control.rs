@@ -45,7 +45,7 @@ pub enum Control {
     /// Ends the session now, together with all it holds.
     CloseSession,
     /// An order of an operator. Only the member that gets it acts on it, and says
-    /// [`ControlReply::Done`] when that has happened.
+    /// [`ControlReply::Obeyed`] when that has happened.
     Admin(AdminCommand),
 }
 
@@ -101,6 +101,8 @@ pub enum ControlReply {
         /// A sentence for people.
         detail: String,
     },
+    /// To [`Control::Admin`]: it has happened; a sentence for people says what.
+    Obeyed(String),
 }
 
 impl ControlReply {

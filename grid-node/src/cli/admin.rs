@@ -5,7 +5,8 @@ use super::{Failure, Result, block_on, remark, say};
 use clap::{Args, Subcommand};
 use grid_core::ids::{MemberId, PartitionId};
 use grid_core::limits::PARTITION_COUNT_MAX;
-use grid_core::wire::control::{AdminCommand, Control};
+use grid_core::wire::control::{AdminCommand, Control, ControlReply};
+use grid_node::status::{PartitionState, Status};
 use serde_json::json;
 use std::time::Duration;
 
@@ -40,9 +41,9 @@ enum Verb {
     /// New structures use the partition at once; those that are older than the loss, after `grid admin
     /// accept-loss NAME`.
     ResetLost {
-        /// Number of the partition
-        #[arg(value_parser = clap::value_parser!(u16).range(..i64::from(PARTITION_COUNT_MAX)))]
-        partition: u16,
+        /// Number of the partition, or "all": each that is lost
+        #[arg(value_parser = which)]
+        partition: Which,
         /// Begin with what the member has that left the in-sync replicas last, instead of empty. It is
         /// refused if that member has ended
         #[arg(long)]
@@ -94,18 +95,24 @@ enum Verb {
 impl Admin {
     pub(super) fn run(self) -> Result {
         let Admin { target, yes, verb } = self;
+        let all = matches!(verb, Verb::ResetLost { partition: Which::All, .. });
         let order = verb.order()?;
         if !yes {
-            let text = format!("nothing was done; with --yes, {}", consequence(&order));
+            let text = format!("nothing was done; with --yes, {}", consequence(&order, all));
             return Err(Failure { status: 2, text });
         }
         block_on(async {
-            let patient = target.builder().operation_timeout(PATIENCE);
-            patient.ask(Control::Admin(order.clone())).await?;
+            let all = all.then_some(&order);
+            let told = match all {
+                Some(AdminCommand::ResetLost { from_last_removed, .. }) => {
+                    reset_all(&target, *from_last_removed).await?
+                }
+                _ => give(&target, order.clone()).await?,
+            };
             if target.json {
-                return say(json!({ "done": true }));
+                return say(json!({ "done": true, "told": told }));
             }
-            say("done")?;
+            say(format_args!("done: {told}"))?;
             remark(next(&order));
             Ok(())
         })
@@ -116,7 +123,9 @@ impl Verb {
     fn order(self) -> Result<AdminCommand> {
         Ok(match self {
             Verb::ResetLost { partition, from_last_removed } => {
-                AdminCommand::ResetLost { partition: PartitionId(partition), from_last_removed }
+                let partition =
+                    PartitionId(if let Which::One(number) = partition { number } else { 0 });
+                AdminCommand::ResetLost { partition, from_last_removed }
             }
             Verb::AcceptLoss { name } => AdminCommand::AcceptLoss { name },
             Verb::ForceNewCluster => AdminCommand::ForceNewCluster,
@@ -130,15 +139,70 @@ impl Verb {
     }
 }
 
+/// Partitions that an order is for.
+#[derive(Clone, Copy, Debug)]
+enum Which {
+    One(u16),
+    All,
+}
+
+fn which(text: &str) -> std::result::Result<Which, String> {
+    if text == "all" {
+        return Ok(Which::All);
+    }
+    let number = text.parse().ok().filter(|number| *number < PARTITION_COUNT_MAX);
+    let possible = || format!("possible: 0 to {}, or all", PARTITION_COUNT_MAX - 1);
+    number.map(Which::One).ok_or_else(possible)
+}
+
+/// Gives an order. Returns what it did.
+async fn give(target: &Target, order: AdminCommand) -> Result<String> {
+    let patient = target.builder().operation_timeout(PATIENCE);
+    match patient.ask(Control::Admin(order)).await? {
+        ControlReply::Obeyed(told) => Ok(told),
+        other => Err(Failure::new(format!("the member answered {other:?}"))),
+    }
+}
+
+/// Resets each partition that is lost now.
+async fn reset_all(target: &Target, from_last_removed: bool) -> Result<String> {
+    let ControlReply::Status(json) = target.builder().ask(Control::Status).await? else {
+        return Err(Failure::new("the member tells no status"));
+    };
+    let status: Status = serde_json::from_str(&json).map_err(|e| Failure::new(e.to_string()))?;
+    let lost = status.partitions.not_full.iter().filter(|row| row.state == PartitionState::Lost);
+    let (mut count, mut refused) = (0, Vec::new());
+    for row in lost {
+        let partition = PartitionId(row.partition);
+        match give(target, AdminCommand::ResetLost { partition, from_last_removed }).await {
+            Ok(_) => count += 1,
+            Err(failure) => refused.push(failure.text),
+        }
+    }
+    match refused.first() {
+        None => Ok(format!("{count} partitions have owners again")),
+        Some(first) => Err(Failure::new(format!(
+            "{count} partitions have owners again, {} were refused: {first}",
+            refused.len()
+        ))),
+    }
+}
+
 /// What an order does, for who has not given it yet.
-fn consequence(order: &AdminCommand) -> String {
+fn consequence(order: &AdminCommand, all: bool) -> String {
+    let of = |partition: &PartitionId| match all {
+        true => "each lost partition".to_owned(),
+        false => format!("partition {partition}"),
+    };
     match order {
         AdminCommand::ResetLost { partition, from_last_removed: false } => format!(
-            "partition {partition} gets an owner again and is empty: all that it held is lost"
+            "{} gets an owner again and is empty: all that it held is lost",
+            of(partition)
         ),
         AdminCommand::ResetLost { partition, from_last_removed: true } => format!(
-            "partition {partition} goes on with what the member has that left its in-sync replicas last: \
-             writes that were acknowledged after that are lost"
+            "{} goes on with what the member has that left its in-sync replicas last: \
+             writes that were acknowledged after that are lost",
+            of(partition)
         ),
         AdminCommand::AcceptLoss { name } => format!(
             "'{name}' answers again in all partitions that were lost: what it held there counts as never \
@@ -162,14 +226,14 @@ fn next(order: &AdminCommand) -> &'static str {
             "structures that are older than the loss answer there after: grid admin accept-loss NAME"
         }
         AdminCommand::AcceptLoss { .. } => {
-            "lost partitions have owners after: grid admin reset-lost P"
+            "lost partitions have owners after: grid admin reset-lost all"
         }
         AdminCommand::ForceNewCluster => {
             "see with `grid status` that the survivors have followed; members that are gone, and are still \
              named there, are counted out by: grid admin remove MEMBER"
         }
         AdminCommand::RemoveMember { .. } => {
-            "see with `grid status` whether partitions were lost; they get owners by: grid admin reset-lost P"
+            "see with `grid status` whether partitions were lost; they get owners by: grid admin reset-lost all"
         }
     }
 }

@@ -223,19 +223,19 @@ mod tests {
         let now = 100 * SEC;
         members.iter().for_each(|member| f.report(*member, &[], now));
         f.settle(now);
-        f.apply(Command::Retire(members[0]));
+        f.apply(Command::Leaving(members[0]));
         f.settle(now);
         assert_eq!(members.map(|member| f.goals_of(member)), [0, 12, 12]);
-        f.apply(Command::Retire(members[1]));
+        f.apply(Command::Leaving(members[1]));
         f.settle(now);
         assert_eq!(members.map(|member| f.goals_of(member)), [0, 0, 12]);
-        f.apply(Command::Retire(members[2]));
+        f.apply(Command::Leaving(members[2]));
         f.settle(now);
         assert!(members.iter().all(|member| f.goals_of(*member) > 0));
         // It has ended, and nobody remembers that it was about to.
         f.apply(Command::Leave(members[0]));
         assert_eq!(f.state.leaving().len(), 2);
-        assert!(matches!(f.apply(Command::Retire(members[0])), Outcome::Refused(..)));
+        assert!(matches!(f.apply(Command::Leaving(members[0])), Outcome::Refused(..)));
     }
 
     #[test]

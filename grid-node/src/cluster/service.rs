@@ -59,6 +59,9 @@ impl Service for ControlNode {
             {
                 Reply::NotLeader(self.leader_place())
             }
+            Request::Join { node, .. } if self.is_nowhere() && node != self.me.node => {
+                self.nowhere().into()
+            }
             Request::Join { node, address, .. } => match self.take_in(node, address).await {
                 Ok(()) => Reply::Done,
                 Err(error) => error.into(),
@@ -81,6 +84,21 @@ impl Service for ControlNode {
 }
 
 impl ControlNode {
+    /// Whether others are told an address that leads nowhere.
+    fn is_nowhere(&self) -> bool {
+        let address = self.me.address.parse::<std::net::SocketAddr>();
+        address.is_ok_and(|address| address.ip().is_unspecified())
+    }
+
+    fn nowhere(&self) -> Error {
+        let text = format!(
+            "nobody can join a member that listens on all addresses ({}) and was not told where others reach \
+             it: it needs `advertise`",
+            self.me.address
+        );
+        Error::with(Kind::Invalid, text)
+    }
+
     /// Refuses what is meant for another cluster or another node.
     fn admit(&self, from: &MemberHello, request: &Request) -> Result<()> {
         self.peers.learn(from.node, &from.address);

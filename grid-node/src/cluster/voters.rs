@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// Voters of a cluster that has as many nodes.
 const VOTERS: usize = 3;
+/// Who has answered within this time is there.
+const ALIVE: Duration = Duration::from_secs(1);
 
 /// A node as the leader sees it.
 #[derive(Clone, Debug)]
@@ -55,7 +57,9 @@ pub(super) fn next(view: &View, timing: &Timing) -> Option<Step> {
         if !target.is_subset(voters) {
             return Some(Step::Voters(target.into_iter().chain([view.me]).collect()));
         }
-        let heir = target.iter().min_by_key(|node| view.silent(**node));
+        // To one that is silent just now it would come to nothing.
+        let answering = target.iter().filter(|node| view.silent(**node) < ALIVE);
+        let heir = answering.min_by_key(|node| view.silent(**node));
         return heir.map(|node| Step::Transfer(*node));
     }
     if target != *voters {
@@ -83,7 +87,6 @@ impl View {
 
     /// A process that lives is reached where this one was: it has ended.
     fn is_superseded(&self, node: u64) -> bool {
-        const ALIVE: Duration = Duration::from_secs(1);
         let Some(seen) = self.nodes.get(&node) else { return true };
         let newer = |(other, its): (&u64, &Seen)| {
             *other != node && its.address == seen.address && self.silent(*other) < ALIVE
@@ -192,6 +195,12 @@ mod tests {
         assert_eq!(decide(&v), Some(Step::Voters(set(&[2]))));
         v.configs = vec![set(&[2])];
         assert_eq!(decide(&v), Some(Step::Remove(set(&[1]))));
+        // Nobody to lead is there.
+        v.me = 1;
+        v.leaving = set(&[1]);
+        v.nodes.insert(1, v.nodes[&2].clone());
+        silence(&mut v, 2, 2);
+        assert_eq!(decide(&v), None);
         // The last one stays.
         let mut v = view(&[1], &[1]);
         v.leaving = set(&[1]);

@@ -19,6 +19,9 @@ fn table(page: &mut Page, status: &Status) {
     page.gauge("grid_cluster_members", "Members, by whether they answer this one.")
         .value(&[("state", "alive")], cluster.members.len() - silent)
         .value(&[("state", "silent")], silent);
+    let apart = cluster.members.iter().filter(|member| member.clock_complaint.is_some()).count();
+    page.gauge("grid_cluster_clocks_apart", "Members whose clock differs visibly from this one's.")
+        .value(&[], apart);
     page.gauge("grid_cluster_dangers", "Reasons why the end of one more member would do harm.")
         .value(&[], status.dangers.len());
     page.gauge("grid_cluster_partitions", "Partitions of the cluster.")

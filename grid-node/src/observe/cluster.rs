@@ -199,7 +199,8 @@ impl Scene<'_> {
         let (lost, orphans) = (count(PartitionState::Lost), count(PartitionState::WithoutPrimary));
         let (moving, all) = (count(PartitionState::Moving), table.len());
         if lost > 0 {
-            dangers.push(format!("{lost} of {all} partitions are lost (grid admin reset-lost)"));
+            dangers
+                .push(format!("{lost} of {all} partitions are lost (grid admin reset-lost all)"));
         }
         if orphans > 0 {
             dangers.push(format!("{orphans} of {all} partitions have no primary that answers"));

@@ -7,7 +7,7 @@ use super::table;
 use crate::observe::Lookout;
 use crate::shared::Shared;
 use crate::status::Observe;
-use grid_core::control::{Command, Outcome};
+use grid_core::control::{Command, ControlState};
 use grid_core::error::{Error, Kind, Result};
 use grid_core::ids::SessionId;
 use grid_core::wire::control::{self, AdminCommand, Control, ControlReply};
@@ -71,52 +71,83 @@ async fn answer(
             Ok(table.map_or(ControlReply::Unchanged, ControlReply::Table))
         }
         Control::Heartbeat => Ok(ControlReply::Done),
-        Control::Admin(AdminCommand::ForceNewCluster) => {
-            tracing::warn!("an operator orders a new beginning without the lost voters");
-            let followed = lookout.node.force_new_cluster(&[]).await?;
-            tracing::warn!(?followed, "these members follow");
-            Ok(ControlReply::Done)
-        }
+        Control::Admin(AdminCommand::ForceNewCluster) => force(lookout).await,
         Control::Admin(order) => obey(&*lookout.shared()?, order).await,
         _ => Err(Error::with(Kind::Invalid, "operators have no session for this")),
     }
 }
 
+/// The only order that a member obeys which waits for its cluster to agree that it starts.
+async fn force(lookout: &Lookout) -> Result<ControlReply> {
+    tracing::warn!("an operator orders a new beginning without the lost voters");
+    let followed = lookout.node.force_new_cluster(&[]).await?;
+    let with = if followed.is_empty() { "nobody".to_owned() } else { followed.join(", ") };
+    let text = format!("the cluster goes on with this member; with it: {with}");
+    tracing::warn!("{text}");
+    Ok(ControlReply::Obeyed(text))
+}
+
 async fn obey(shared: &Shared, order: AdminCommand) -> Result<ControlReply> {
     tracing::warn!(?order, "an operator orders");
-    let command = match order {
-        AdminCommand::ResetLost { partition, from_last_removed } => {
-            let record = shared.agreed.read(|state| state.record(partition).cloned());
-            let unknown =
-                || Error::with(Kind::Invalid, format!("there is no partition {partition}"));
-            let record = record.ok_or_else(unknown)?;
-            let nobody = || {
-                let text = format!("the replica that left partition {partition} last is gone too");
-                Error::with(Kind::Invalid, text)
-            };
-            let owner =
-                if from_last_removed { record.removed.ok_or_else(nobody)? } else { shared.member };
-            Command::ResetLost { partition, owner, keep: from_last_removed }
+    let lost = || {
+        let count =
+            |state: &ControlState| state.table().iter().filter(|record| record.lost).count();
+        shared.agreed.read(count)
+    };
+    let before = lost();
+    let command = command_of(shared, &order)?;
+    let owner = if let Command::ResetLost { owner, .. } = &command { owner.0 } else { 0 };
+    shared.agreed.propose(command, shared.settings.operation_timeout).await?;
+    let told = match order {
+        AdminCommand::ResetLost { partition, from_last_removed: true } => {
+            format!("partition {partition} goes on with what member {owner} has of it")
         }
-        AdminCommand::AcceptLoss { name } => Command::AcceptLoss(name),
+        AdminCommand::ResetLost { partition, .. } => {
+            format!("partition {partition} is empty; member {owner} owns it")
+        }
+        AdminCommand::AcceptLoss { name } => {
+            format!("'{name}' answers again wherever partitions have owners; {before} are lost now")
+        }
         AdminCommand::RemoveMember { member } => {
-            let known = shared.agreed.read(|state| state.members().contains_key(&member));
-            if !known {
-                return Err(Error::with(Kind::Invalid, format!("there is no member {member}")));
+            let lost = lost().saturating_sub(before);
+            format!("member {member} counts as ended; {lost} partitions are lost with it")
+        }
+        AdminCommand::ForceNewCluster => String::new(),
+    };
+    tracing::warn!("{told}");
+    Ok(ControlReply::Obeyed(told))
+}
+
+fn command_of(shared: &Shared, order: &AdminCommand) -> Result<Command> {
+    let invalid = |text: String| Error::with(Kind::Invalid, text);
+    match order {
+        AdminCommand::ResetLost { partition, from_last_removed } => {
+            let record = shared.agreed.read(|state| state.record(*partition).cloned());
+            let unknown = || invalid(format!("there is no partition {partition}"));
+            let record = record.ok_or_else(unknown)?;
+            if !record.lost {
+                return Err(invalid(format!("partition {partition} is not lost")));
             }
-            if member == shared.member || shared.answers(member) {
+            let gone =
+                || invalid(format!("the replica that left partition {partition} last is gone too"));
+            let owner =
+                if *from_last_removed { record.removed.ok_or_else(gone)? } else { shared.member };
+            Ok(Command::ResetLost { partition: *partition, owner, keep: *from_last_removed })
+        }
+        AdminCommand::AcceptLoss { name } => Ok(Command::AcceptLoss(name.clone())),
+        AdminCommand::RemoveMember { member } => {
+            if !shared.agreed.read(|state| state.members().contains_key(member)) {
+                return Err(invalid(format!("there is no member {member}")));
+            }
+            if *member == shared.member || shared.answers(*member) {
                 let text =
                     format!("member {member} still answers: stop it, and it leaves by itself");
-                return Err(Error::with(Kind::Invalid, text));
+                return Err(invalid(text));
             }
-            Command::Leave(member)
+            Ok(Command::Leave(*member))
         }
         AdminCommand::ForceNewCluster => {
-            return Err(Error::with(Kind::Internal, "this is obeyed elsewhere"));
+            Err(Error::with(Kind::Internal, "this order is obeyed elsewhere"))
         }
-    };
-    match shared.agreed.propose(command, shared.settings.operation_timeout).await? {
-        Outcome::Refused(kind, detail) => Err(Error::with(kind, detail)),
-        _ => Ok(ControlReply::Done),
     }
 }

@@ -156,7 +156,7 @@ fn not_full(status: &Status, f: &mut Formatter<'_>) -> fmt::Result {
             ranges(numbers)
         )?;
         for CopyStatus { to, bytes, of_bytes, arrived, pieces } in &row.copies {
-            let (sent, all) = (Mebibytes(*bytes), Mebibytes(*of_bytes));
+            let (sent, all) = (Bytes(*bytes), Bytes(*of_bytes));
             write!(
                 f,
                 ", copied to {to}: {sent} of about {all}, {arrived} of {pieces} pieces arrived"
@@ -175,7 +175,7 @@ fn own(status: &Status, f: &mut Formatter<'_>) -> fmt::Result {
     let Status { member, memory, partitions, clients, totals, .. } = status;
     write!(f, "on this member, up {}", Span(member.uptime_ms))?;
     writeln!(f, ": {} partitions as primary, {} as backup", partitions.primary, partitions.backup)?;
-    let (used, budget) = (Mebibytes(memory.used_bytes), Mebibytes(memory.budget_bytes));
+    let (used, budget) = (Bytes(memory.used_bytes), Bytes(memory.budget_bytes));
     writeln!(f, "memory      {used} of {budget}")?;
     let ClientStatus { connections, sessions, subscriptions, parked_replies } = clients;
     writeln!(
@@ -187,8 +187,8 @@ fn own(status: &Status, f: &mut Formatter<'_>) -> fmt::Result {
     write!(
         f,
         "since start {operations} operations, {refused} refused, {} received, {} sent",
-        Mebibytes(totals.received_bytes),
-        Mebibytes(totals.sent_bytes)
+        Bytes(totals.received_bytes),
+        Bytes(totals.sent_bytes)
     )?;
     let roles = &totals.roles;
     let moved = [
@@ -211,7 +211,7 @@ fn structures(status: &Status, f: &mut Formatter<'_>) -> fmt::Result {
     }
     write!(f, "\n\n{:5}  {:>12}  {:>12}  name", "kind", "entries", "memory")?;
     for s in largest(structures).into_iter().take(STRUCTURES_SHOWN) {
-        let (kind, memory) = (s.kind.to_string(), Mebibytes(s.bytes).to_string());
+        let (kind, memory) = (s.kind.to_string(), Bytes(s.bytes).to_string());
         write!(f, "\n{kind:5}  {:>12}  {memory:>12}  {}", s.entries, s.name)?;
     }
     match structures.len().saturating_sub(STRUCTURES_SHOWN) {
@@ -244,12 +244,13 @@ pub(crate) fn ranges(numbers: &[u16]) -> String {
     ranges.iter().take(RANGES_SHOWN).map(range).collect::<Vec<_>>().join(", ") + more
 }
 
-struct Mebibytes(u64);
+struct Bytes(u64);
 
-impl Display for Mebibytes {
+impl Display for Bytes {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let tenths = (u128::from(self.0) * 10) >> 20;
-        write!(f, "{}.{} MiB", tenths / 10, tenths % 10)
+        let (shift, unit) = if self.0 < 1 << 20 { (10, "KiB") } else { (20, "MiB") };
+        let tenths = (u128::from(self.0) * 10) >> shift;
+        write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
     }
 }
 
