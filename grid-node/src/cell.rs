@@ -154,6 +154,23 @@ impl Cell {
         }
     }
 
+    /// Prefetches for records that are to be applied, if nobody holds the cell just now; first what finds
+    /// their entries, which are added to `entries`.
+    #[inline]
+    pub(crate) fn prefetch_records(&self, records: &[u8], entries: &mut Vec<(StructureId, u64)>) {
+        if let Some(state) = self.state.try_lock() {
+            state.replica.partition().prefetch_records(records, entries);
+        }
+    }
+
+    /// Then the entries themselves.
+    #[inline]
+    pub(crate) fn prefetch_entries(&self, entries: &[(StructureId, u64)]) {
+        if let Some(state) = self.state.try_lock() {
+            state.replica.partition().prefetch_entries(entries);
+        }
+    }
+
     /// Takes a message of another member. An answer that cannot wait is appended to `out`; returns whether an
     /// acknowledgement is due.
     pub(crate) fn handle(
