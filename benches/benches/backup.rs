@@ -49,7 +49,7 @@ impl Cluster {
             let mut command = Command::new(grid_binary());
             command.args(["start", "--http", "off", "--bind", &address.to_string()]);
             command.args(["--join", &join]).env("GRID_CLUSTER__SYNC_BACKUPS", backups.to_string());
-            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command.env_remove("GRID_BIN").stdout(Stdio::null()).stderr(Stdio::null());
             command.spawn().expect("build it first: cargo build --release -p grid-node")
         };
         let members = addresses.iter().map(member).collect();

@@ -76,6 +76,7 @@ fn servers() -> Vec<Server> {
             let mut command = Command::new(grid_binary());
             command
                 .args(["start", "--http", "off", "--bind", &address.to_string()])
+                .env_remove("GRID_BIN")
                 .env("GRID_CORES", cores);
             if flag("--huge-pages").is_some() {
                 command.env("GRID_MEMORY__HUGE_PAGES", "true");

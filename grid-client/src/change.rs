@@ -278,7 +278,7 @@ pub(crate) mod tests {
         let at = |n| MemberAddress { member: MemberId(n), address: address.to_string() };
         let all = (1..=members.into()).map(at).collect();
         let partitions: Vec<[u16; 1]> = (0..members).map(|n| [n]).collect();
-        let partitions = partitions.iter().map(|replicas| replicas.as_slice());
+        let partitions = partitions.iter().map(<[u16; 1]>::as_slice);
         let table = TableView::new(Index(9), 1, all, partitions).unwrap();
         let mut state = State::new(members, Arc::default());
         let mut sockets = Vec::new();

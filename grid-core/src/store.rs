@@ -29,6 +29,7 @@ mod walk;
 
 pub use entry::{Entry, Idle, Meta, PutOutcome};
 pub use ledger::Ledger;
+pub(crate) use mem::prefetch;
 pub use pool::{Pool, PoolConfig, ReserveError};
 
 use crate::data::{Blob, TypeTag};

@@ -7,7 +7,7 @@ use super::copy::SessionPart;
 use crate::ids::{Index, RequestId, Seq, SessionId};
 use crate::limits::DEDUPE_BYTES_MAX;
 use crate::mutant::{self, Mutant};
-use crate::store::Ledger;
+use crate::store::{Ledger, prefetch};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use std::collections::{BTreeSet, VecDeque};
@@ -40,7 +40,8 @@ pub(crate) enum Look<'a> {
 
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    by_id: HashMap<SessionId, Answers>,
+    /// Boxed, so that looking for one passes over few cache lines.
+    by_id: HashMap<SessionId, Box<Answers>>,
     /// The same sessions in the order of their ids.
     order: BTreeSet<SessionId>,
     /// Highest position in the control log at which a session ended that had answers here.
@@ -50,7 +51,8 @@ pub(crate) struct Sessions {
 }
 
 /// Bytes that a session takes beside its answers.
-const SESSION_BYTES: usize = size_of::<(SessionId, Answers)>() + 1 + 2 * size_of::<SessionId>();
+const SESSION_BYTES: usize =
+    size_of::<(SessionId, Box<Answers>)>() + size_of::<Answers>() + 1 + 2 * size_of::<SessionId>();
 
 #[derive(Debug, Default)]
 struct Answers {
@@ -80,6 +82,13 @@ enum Answer {
 
 impl Answer {
     fn new(bytes: &[u8]) -> Self {
+        // Without a copy of unknown length, whose bytes would be read again at once as words: the processor
+        // then waits until everything that was stored before has reached the cache.
+        match *bytes {
+            [] => return Answer::Short(0, [0; 14]),
+            [one] => return Answer::Short(1, [one, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            _ => {}
+        }
         let mut short = [0; 14];
         match (short.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
             (Some(head), Ok(len)) => {
@@ -165,6 +174,16 @@ impl Sessions {
         }
     }
 
+    /// Prefetches what is remembered of a session.
+    #[inline]
+    pub(crate) fn prefetch(&self, session: SessionId) {
+        if let Some(answers) = self.by_id.get(&session) {
+            let first: *const u8 = std::ptr::from_ref::<Answers>(answers).cast();
+            prefetch(first);
+            prefetch(first.wrapping_add(size_of::<Answers>() - 1));
+        }
+    }
+
     /// What is known of a request, before it is executed.
     #[inline]
     pub(crate) fn look(&self, stamp: Stamp) -> Look<'_> {
@@ -192,7 +211,7 @@ impl Sessions {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 self.order.insert(stamp.session);
-                new.insert(Answers::default())
+                new.insert(Box::default())
             }
         };
         let before = session.bytes;
@@ -234,7 +253,7 @@ impl Sessions {
         }
         self.bytes += session.bytes;
         self.order.insert(copied.id);
-        let before = self.by_id.insert(copied.id, session);
+        let before = self.by_id.insert(copied.id, Box::new(session));
         self.bytes -= before.map_or(0, |before| before.bytes);
         self.account.set(self.bytes + self.by_id.len() * SESSION_BYTES);
     }

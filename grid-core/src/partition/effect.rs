@@ -68,6 +68,18 @@ impl<'a> Effect<'a> {
         }
     }
 
+    /// The entry that it changes, if it is about one.
+    #[inline]
+    pub(crate) fn entry(&self) -> Option<(StructureId, KeyRef<'a>)> {
+        match *self {
+            Effect::MapSet(s, key, ..)
+            | Effect::MapRemove(s, key, _)
+            | Effect::MapTouch(s, key)
+            | Effect::MapExpiry(s, key, _) => Some((s, key)),
+            _ => None,
+        }
+    }
+
     /// Whether it takes something away that was there.
     pub(crate) fn removes(&self) -> bool {
         matches!(

@@ -278,7 +278,7 @@ impl Mem {
 
 /// Asks the processor to load the cache line at `at`, which may be any address.
 #[inline(always)]
-fn prefetch<T>(at: *const T) {
+pub(crate) fn prefetch<T>(at: *const T) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch never faults.
     unsafe {

@@ -152,10 +152,9 @@ impl Run<'_> {
         std::thread::sleep(BEFORE);
         let began = nanos(self.clock.elapsed());
         let broken = Instant::now();
-        if mode.kills() {
-            members.kill(victim)?
-        } else {
-            members.stop(victim)?
+        match mode.kills() {
+            true => members.kill(victim)?,
+            false => members.stop(victim)?,
         }
         let outage = match mode.kills() {
             true => OUTAGE_MIN,
@@ -164,10 +163,9 @@ impl Run<'_> {
         let replaced = await_heirs(members, victim, (&table, &partitions), broken + outage)?;
         std::thread::sleep(outage.saturating_sub(broken.elapsed()));
         let returns = nanos(self.clock.elapsed());
-        if mode.kills() {
-            members.restart(victim)?
-        } else {
-            members.resume(victim)?
+        match mode.kills() {
+            true => members.restart(victim)?,
+            false => members.resume(victim)?,
         }
         members.wait_whole()?;
         let samples = prober.finish()?;

@@ -17,6 +17,9 @@ const GOALS_MAX: usize = 2000;
 pub(super) struct Controller {
     /// When it began to lead: what was not heard of since then may have been heard just before.
     since: Duration,
+    /// Since when it knows of each member.
+    known: BTreeMap<MemberId, Duration>,
+    /// When each member reported last.
     members: BTreeMap<MemberId, Duration>,
     sessions: BTreeMap<SessionId, Duration>,
     /// What was last planned for.
@@ -28,6 +31,7 @@ impl Controller {
     pub(super) fn new(timing: Timing, now: Duration) -> Self {
         Controller {
             since: now,
+            known: BTreeMap::new(),
             members: BTreeMap::new(),
             sessions: BTreeMap::new(),
             planned: None,
@@ -49,7 +53,11 @@ impl Controller {
     /// What to propose now.
     pub(super) fn decide(&mut self, state: &ControlState, now: Duration) -> Vec<Command> {
         let mut commands = Vec::new();
+        self.known.retain(|member, _| state.members().contains_key(member));
         self.members.retain(|member, _| state.members().contains_key(member));
+        for member in state.members().keys() {
+            self.known.entry(*member).or_insert(now);
+        }
         self.expire(state, now, &mut commands);
         self.assign(state, now, &mut commands);
         self.forget(state, now, &mut commands);
@@ -57,7 +65,8 @@ impl Controller {
     }
 
     fn silence(&self, member: MemberId, now: Duration) -> Duration {
-        now.saturating_sub(self.members.get(&member).copied().unwrap_or(self.since))
+        let heard = self.members.get(&member).or(self.known.get(&member)).copied();
+        now.saturating_sub(heard.unwrap_or(now))
     }
 
     fn expire(&mut self, state: &ControlState, now: Duration, commands: &mut Vec<Command>) {
@@ -214,6 +223,24 @@ mod tests {
         f.report(members[2], &[], now);
         f.settle(now);
         assert!(f.goals_of(members[2]) > 4);
+    }
+
+    #[test]
+    fn who_starts_under_an_old_leader_has_time_to_report() {
+        let mut f = Fixture::new();
+        let old = f.member(1);
+        let mut now = 100 * SEC;
+        f.report(old, &[], now);
+        f.settle(now);
+        now += 10_000 * SEC;
+        f.report(old, &[], now);
+        let new = f.member(2);
+        f.settle(now);
+        assert!(f.state.members().contains_key(&new), "it has just come");
+        now += f.controller.timing.forget + SEC;
+        f.report(old, &[], now);
+        f.settle(now);
+        assert!(!f.state.members().contains_key(&new), "it was never heard of");
     }
 
     #[test]

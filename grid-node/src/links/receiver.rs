@@ -2,8 +2,8 @@
 
 use crate::shared::Shared;
 use grid_core::error::{Error, Kind, Result};
-use grid_core::ids::{MemberId, PartitionId};
-use grid_core::wire::link::Message;
+use grid_core::ids::{MemberId, PartitionId, StructureId};
+use grid_core::wire::link::{Body, Message};
 use grid_core::wire::split_frame;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 pub(super) const FRAME_BYTES_MAX: usize = 256 << 20;
 /// Bytes read with one call.
 const READ_BYTES: usize = 256 << 10;
+/// Messages that are looked at together.
+const AHEAD: usize = 16;
 
 /// Serves the connection until it ends. `rest` is what came behind the hello.
 ///
@@ -27,17 +29,27 @@ pub(crate) async fn serve(
     let io = |error: std::io::Error| Error::with(Kind::Io, error.to_string());
     let mut out = Vec::new();
     let mut touched: Vec<PartitionId> = Vec::new();
+    let mut entries = Vec::new();
     loop {
         let now = shared.now();
         let mut used = 0;
-        while let Some((frame, len)) =
-            split_frame(bytes.get(used..).unwrap_or_default(), FRAME_BYTES_MAX)?
-        {
-            used += len;
-            let message = Message::read(frame)?;
-            let cell = shared.cell(message.partition)?;
-            if cell.handle(&shared, from, &message, now, Some(&mut out)) {
-                touched.push(message.partition);
+        loop {
+            let mut ahead: [Option<Message<'_>>; AHEAD] = [None; AHEAD];
+            for slot in &mut ahead {
+                let rest = bytes.get(used..).unwrap_or_default();
+                let Some((frame, len)) = split_frame(rest, FRAME_BYTES_MAX)? else { break };
+                used += len;
+                *slot = Some(Message::read(frame)?);
+            }
+            prefetch(&shared, &ahead, &mut entries)?;
+            for message in ahead.iter().flatten() {
+                let cell = shared.cell(message.partition)?;
+                if cell.handle(&shared, from, message, now, Some(&mut out)) {
+                    touched.push(message.partition);
+                }
+            }
+            if ahead.iter().any(Option::is_none) {
+                break;
             }
         }
         bytes.drain(..used);
@@ -58,4 +70,29 @@ pub(crate) async fn serve(
         }
         shared.check_open()?;
     }
+}
+
+/// Two passes over the messages, so that what they will touch is near when they are handled.
+fn prefetch(
+    shared: &Shared,
+    ahead: &[Option<Message<'_>>; AHEAD],
+    entries: &mut Vec<(StructureId, u64)>,
+) -> Result<()> {
+    let mut ends = [0; AHEAD];
+    entries.clear();
+    for (message, end) in ahead.iter().zip(&mut ends) {
+        if let Some(Message { partition, body: Body::Append { records, .. }, .. }) = message {
+            shared.cell(*partition)?.prefetch_records(records, entries);
+        }
+        *end = entries.len();
+    }
+    let mut start = 0;
+    for (message, end) in ahead.iter().flatten().zip(ends) {
+        if start < end {
+            let of = entries.get(start..end).unwrap_or_default();
+            shared.cell(message.partition)?.prefetch_entries(of);
+        }
+        start = end;
+    }
+    Ok(())
 }
