@@ -78,6 +78,10 @@ mutants! {
     CopyForgetsSessions;
     /// Reads do not wait for what they saw.
     NoReadGate;
+    /// Every structure is answered before the backups have what was done.
+    AckAlwaysEarly;
+    /// Structures that are answered early are so even without a lease.
+    AckWithoutLease;
     /// Tombstones are not kept.
     NoTombstone;
     /// A read of a whole partition waits only for the entries that it saw.

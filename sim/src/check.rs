@@ -3,7 +3,7 @@
 
 use crate::event::{Event, Values};
 use crate::history::Life;
-use crate::member::QUEUE_NAME;
+use crate::member::{MAP, QUEUE_NAME, QUICK};
 use crate::plan::MS;
 use crate::world::World;
 use grid_core::ids::{MemberId, PartitionId, RequestId, Seq, SessionId, Term};
@@ -135,13 +135,14 @@ impl World {
             }
             passed.insert(last, (term, digest));
         }
-        let serving = replica.is_serving();
+        let (serving, mut begins) = (replica.is_serving(), false);
         if serving && replica.synced() < history.began {
             return; // of a life that is over
         }
         if serving {
             // 1: one member serves a term.
             let before = history.served.insert(replica.synced(), id);
+            begins = before.is_none();
             if let Some(server) = before.filter(|server| *server != id) {
                 let what = format!("members {server} and {id} serve one term of partition {at}");
                 return self.broken(what);
@@ -153,6 +154,13 @@ impl World {
                 return self.broken(what);
             }
         }
+        if begins {
+            self.begins_term(id, at);
+        }
+        let Some(member) = self.members.get(&id) else { return };
+        let replica = &member.cells[usize::from(at.0)].replica;
+        let history = &mut self.checks.partitions[usize::from(at.0)];
+        let passed = history.passed.entry(id).or_default();
         let known = history.known.entry(id).or_default();
         if !serving || committed <= *known {
             return;
@@ -242,12 +250,25 @@ impl World {
         self.check_loss(at);
     }
 
+    /// A primary begins to serve a term. What was answered early in the one before is there if that handed over,
+    /// otherwise some of the last of it may be missing.
+    fn begins_term(&mut self, id: MemberId, at: PartitionId) {
+        let (n, keys) = (usize::from(at.0), self.keys[usize::from(at.0)]);
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let cell = &mut member.cells[n];
+        let (term, surrendered) = (cell.replica.synced(), cell.replica.record().surrendered);
+        if term > Term(1) && !(surrendered && cell.replica.record().term == term) {
+            let begins = Some(cell.scan(QUICK, &member.wall, &keys));
+            self.histories.quick[n].lives.push(Life { term, at: self.now, begins });
+        }
+    }
+
     /// The first owner of data that was lost serves: from now on it is as any other.
     fn begins(&mut self, id: MemberId, at: PartitionId) {
         let (n, keys) = (usize::from(at.0), self.keys[usize::from(at.0)]);
         let Some(member) = self.members.get_mut(&id) else { return };
         let cell = &mut member.cells[n];
-        let begins = cell.scan(&member.wall, &keys);
+        let begins = cell.scan(MAP, &member.wall, &keys);
         let history = &mut self.checks.partitions[n];
         history.reset = false;
         history.copies.insert(id, cell.replica.copy());

@@ -182,6 +182,8 @@ impl World {
     fn history(&mut self, partition: PartitionId, ask: Ask) -> &mut History {
         if ask.queues() {
             &mut self.histories.queue
+        } else if ask.is_quick() {
+            &mut self.histories.quick[usize::from(partition.0)]
         } else {
             &mut self.histories.maps[usize::from(partition.0)]
         }
@@ -209,6 +211,15 @@ impl World {
             let queue = partition_of_name(crate::member::QUEUE_NAME, partitions);
             let ask = if self.rng.chance(550) { Ask::Offer(value) } else { Ask::Poll };
             return Some((queue, ask));
+        }
+        if self.rng.chance(80) {
+            let at = self.rng.below(3);
+            if self.histories.quick[at].records.len() < QUEUE_HISTORY_MAX {
+                let key = self.rng.below(2) as u8;
+                let put = self.rng.chance(600);
+                let ask = if put { Ask::QuickPut(key, value) } else { Ask::QuickGet(key) };
+                return Some((PartitionId(at as u16), ask));
+            }
         }
         let mut partition = match self.rng.range(0, 99) {
             0..=11 => 0,

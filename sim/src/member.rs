@@ -21,7 +21,9 @@ use grid_core::wire::bytes::{KeyRef, Reader};
 pub const MAP: StructureId = StructureId(0);
 /// The queue that clients use.
 pub const QUEUE: StructureId = StructureId(1);
-/// Its name, which decides its partition.
+/// The map that is answered before backups have what was done.
+pub const QUICK: StructureId = StructureId(2);
+/// The queue's name, which decides its partition.
 pub const QUEUE_NAME: &str = "q";
 /// Items that it takes.
 pub const QUEUE_MAX: u64 = 5;
@@ -70,9 +72,14 @@ pub(crate) struct Look {
 
 impl Cell {
     /// The values of the keys, whoever leads.
-    pub(crate) fn scan(&mut self, clock: &ManualClock, keys: &[u64; KEYS as usize]) -> Values {
+    pub(crate) fn scan(
+        &mut self,
+        structure: StructureId,
+        clock: &ManualClock,
+        keys: &[u64; KEYS as usize],
+    ) -> Values {
         let op = Op::MapScan { from: 0, entries_max: 100, part: Part::Entries };
-        let request = partition::Request { structure: MAP, op, stamp: None, hash: 0, again: false };
+        let request = partition::Request { structure, op, stamp: None, hash: 0, again: false };
         let mut reply = Vec::new();
         match self.replica.partition_mut().step(clock, &request, &mut reply) {
             Outcome::Answered(_) => decode(Ask::Scan, &reply, keys),
@@ -381,8 +388,8 @@ fn submit(
     let key_bytes = |k: u8| keys[usize::from(k)].to_be_bytes();
     let value = |v: u64| v.to_be_bytes();
     let (k, a, b) = match request.ask {
-        Ask::Get(k) | Ask::Confirm(k) | Ask::Remove(k) => (k, 0, 0),
-        Ask::Put(k, v) | Ask::PutIfAbsent(k, v) => (k, v, 0),
+        Ask::Get(k) | Ask::Confirm(k) | Ask::QuickGet(k) | Ask::Remove(k) => (k, 0, 0),
+        Ask::Put(k, v) | Ask::QuickPut(k, v) | Ask::PutIfAbsent(k, v) => (k, v, 0),
         Ask::Cas(k, a, b) => (k, a, b),
         Ask::Offer(v) => (0, v, 0),
         Ask::Scan | Ask::Size | Ask::Poll => (0, 0, 0),
@@ -391,17 +398,21 @@ fn submit(
     let key = KeyRef { blob: Blob { tag: TAG, payload: &key }, affinity: None };
     let (a, b) = (Blob { tag: TAG, payload: &a }, Blob { tag: TAG, payload: &b });
     let op = match request.ask {
-        Ask::Get(_) | Ask::Confirm(_) => Op::MapGet(key),
+        Ask::Get(_) | Ask::Confirm(_) | Ask::QuickGet(_) => Op::MapGet(key),
         Ask::Scan => Op::MapScan { from: 0, entries_max: 100, part: Part::Entries },
         Ask::Size => Op::MapSize,
-        Ask::Put(..) => Op::MapPut(key, a, Life::default()),
+        Ask::Put(..) | Ask::QuickPut(..) => Op::MapPut(key, a, Life::default()),
         Ask::PutIfAbsent(..) => Op::MapPutIfAbsent(key, a, Life::default()),
         Ask::Cas(..) => Op::MapReplaceIfSame(key, a, b),
         Ask::Remove(_) => Op::MapRemove(key),
         Ask::Offer(_) => Op::QueueOffer(a),
         Ask::Poll => Op::QueuePoll,
     };
-    let structure = if request.ask.queues() { QUEUE } else { MAP };
+    let structure = match request.ask {
+        ask if ask.queues() => QUEUE,
+        ask if ask.is_quick() => QUICK,
+        _ => MAP,
+    };
     let mode = match request.ask {
         Ask::Confirm(_) => Read::Confirmed,
         _ => Read::Linearizable,

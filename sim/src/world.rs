@@ -155,6 +155,7 @@ impl World {
             checks: Checks::new(partitions),
             histories: Histories {
                 maps: vec![History::default(); usize::from(partitions)],
+                quick: vec![History::default(); usize::from(partitions)],
                 queue: History::default(),
             },
             env,
