@@ -82,6 +82,18 @@ mutants! {
     AckAlwaysEarly;
     /// Structures that are answered early are so even without a lease.
     AckWithoutLease;
+    /// A backup answers bounded-stale reads however old its stamp is.
+    StaleUnbounded;
+    /// A backup answers with what is not committed.
+    StaleUncommitted;
+    /// A primary stamps without its lease.
+    FreshNoLease;
+    /// A primary stamps before it has committed what it inherited.
+    FreshEarly;
+    /// A stamp counts from its arrival.
+    FreshFromReceipt;
+    /// A stamp counts before what it speaks of has arrived.
+    FreshAhead;
     /// Tombstones are not kept.
     NoTombstone;
     /// A read of a whole partition waits only for the entries that it saw.

@@ -192,6 +192,7 @@ impl Replica {
                 let (id, env) = (self.partition.id(), self.partition.env().clone());
                 self.partition = Partition::new(id, env);
                 self.partition.follow();
+                self.fresh = following::Fresh::default();
             }
             // Half a copy is no data: it says so, see [`Replica::tick`].
             if self.partition.is_copying() && !mutant::is(Mutant::HalfCopyLeads) {
@@ -211,7 +212,7 @@ impl Replica {
         }
     }
 
-    /// Whether it neither leads nor is about to: [`Replica::tick`] changes nothing about it then.
+    /// Whether it neither leads nor is about to: [`Replica::tick`] changes nothing about its data then.
     #[must_use]
     pub fn is_following(&self) -> bool {
         matches!(self.role, Role::Following)
@@ -270,7 +271,8 @@ impl Replica {
     }
 
     /// Executes an operation as the primary. The answer may leave when it says so, and only while this replica
-    /// [`Replica::is_serving`].
+    /// [`Replica::is_serving`]. A replica that follows answers [`Read::Stale`] if it is fresh enough; such an
+    /// answer may leave at once.
     pub fn submit(
         &mut self,
         cx: &Context<'_>,
@@ -280,7 +282,15 @@ impl Replica {
     ) -> Done {
         let lease = match self.leads() {
             Ok(leading) => leading.lease_holds(cx.now),
-            Err(error) => return Done::Refused(error),
+            Err(error) => {
+                let following = self.is_following() && !self.record.lost;
+                return match (mode, self.may_execute(cx, request)) {
+                    (Read::Stale(bound), Ok(())) if following => {
+                        self.read_stale(cx, request, bound, reply)
+                    }
+                    _ => Done::Refused(error),
+                };
+            }
         };
         if let Err(error) = self.may_execute(cx, request) {
             return Done::Refused(error);
@@ -355,6 +365,7 @@ impl Replica {
                 return half.then_some((self.record.version, Change::GiveUp));
             }
             Role::Following => {
+                self.ask_for_stamps(cx, send);
                 let id = self.partition.id();
                 let heir = self.record.in_sync(self.rules.me)
                     && leases.may_nominate(id, &self.record, cx.now);

@@ -1,7 +1,7 @@
 //! What an observer who sees everything checks after each step. Numbers are those of the invariants in
 //! `ARCHITECTURE.md`.
 
-use crate::event::{Event, Values};
+use crate::event::{Ask, Event, Values};
 use crate::history::Life;
 use crate::member::{MAP, QUEUE_NAME, QUICK};
 use crate::plan::MS;
@@ -39,6 +39,8 @@ struct History {
     requests: HashMap<(Term, Seq), (SessionId, RequestId)>,
     /// Requests that have taken effect for good.
     effects: HashMap<(SessionId, RequestId), Seq>,
+    /// When what was committed.
+    times: Vec<(u64, Seq)>,
     /// Who served which term.
     served: HashMap<Term, MemberId>,
     /// The term in which the data began: what was before is gone.
@@ -198,7 +200,35 @@ impl World {
         }
         if committed > history.last {
             history.last = committed;
+            history.times.push((self.now, committed));
             self.check_loss(at);
+        }
+    }
+
+    /// Backups have answered reads: each from what is committed, and had everything that was long enough ago.
+    pub(crate) fn check_told(&mut self, id: MemberId) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        for (request, gate) in std::mem::take(&mut member.told) {
+            self.counts.stale += 1;
+            let (Ask::Stale(_, ms), at) = (request.ask, usize::from(request.partition.0)) else {
+                continue;
+            };
+            let history = &self.checks.partitions[at];
+            let Some(member) = self.members.get(&id).filter(|_| !self.plan.losses) else {
+                continue;
+            };
+            let has = member.cells[at].replica.partition().committed();
+            let since = self.now.saturating_sub(u64::from(ms) * MS);
+            let before = history.times.partition_point(|(time, _)| *time <= since);
+            let due = before.checked_sub(1).map_or(Seq(0), |n| history.times[n].1);
+            let what = if gate > history.last {
+                format!("uncommitted: member {id} tells {gate} of partition {at}")
+            } else if has < due {
+                format!("stale: member {id} has {has} of {due}, {ms} ms old, in partition {at}")
+            } else {
+                continue;
+            };
+            self.broken(what);
         }
     }
 

@@ -234,7 +234,8 @@ impl World {
         let seen = self.clients[at].seen.get(&(partition, key)).copied().unwrap_or(0);
         let readers = if at % 5 >= 3 { 25 } else { 0 };
         let ask = match self.rng.range(0, 99).saturating_sub(readers) {
-            0..=29 => Ask::Get(key),
+            0..=5 => Ask::Stale(key, [10, 25, 60][self.rng.below(3)]),
+            6..=29 => Ask::Get(key),
             30..=33 => Ask::Confirm(key),
             34..=37 => Ask::Scan,
             38..=40 => Ask::Size,
@@ -301,7 +302,8 @@ impl World {
             client.target = client.hints.get(&request.partition).copied().unwrap_or(any);
         }
         // It reaches those too who serve no more, or think that they still do.
-        if request.attempt % 3 == 2 || (wander && at % 5 >= 2 && request.ask.reads()) {
+        let backup = matches!(request.ask, Ask::Stale(..)) && request.attempt % 4 != 3;
+        if backup || request.attempt % 3 == 2 || (wander && at % 5 >= 2 && request.ask.reads()) {
             client.target = any;
         }
         client.epoch += 1;

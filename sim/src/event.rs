@@ -27,6 +27,8 @@ pub enum Ask {
     PutIfAbsent(u8, u64),
     /// Remove; the old value comes back.
     Remove(u8),
+    /// Value of a key, as it was at most so many milliseconds ago.
+    Stale(u8, u8),
     /// Value of a key of the map that is answered early.
     QuickGet(u8),
     /// Write to it; the old value comes back.
@@ -41,7 +43,16 @@ impl Ask {
     /// Whether it can change nothing.
     #[must_use]
     pub fn reads(self) -> bool {
-        matches!(self, Ask::Get(_) | Ask::Confirm(_) | Ask::QuickGet(_) | Ask::Scan | Ask::Size)
+        !matches!(
+            self,
+            Ask::Put(..)
+                | Ask::Cas(..)
+                | Ask::PutIfAbsent(..)
+                | Ask::Remove(_)
+                | Ask::QuickPut(..)
+                | Ask::Offer(_)
+                | Ask::Poll
+        )
     }
 
     /// The same with another value to write, if it writes one.

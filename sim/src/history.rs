@@ -65,7 +65,8 @@ impl History {
 
     /// Whether no primary answered something that was asked after a later primary had answered.
     fn goes_forward(&self) -> bool {
-        let answers = || self.records.iter().filter_map(|r| Some((r.from, r.answer?.0, r.term)));
+        let told = || self.records.iter().filter(|r| !matches!(r.ask, Ask::Stale(..)));
+        let answers = || told().filter_map(|r| Some((r.from, r.answer?.0, r.term)));
         answers().all(|(from, _, term)| answers().all(|(_, at, t)| at >= from || t <= term))
     }
 

@@ -31,7 +31,9 @@ pub fn check(history: &[Record], begins: Values) -> Verdict {
     let told = |record: &&Record| {
         answered(record) || written(record.ask).is_none_or(|value| seen.contains(&value))
     };
-    let changes = |record: &&Record| answered(record) || !record.ask.reads();
+    // The observer looks at bounded-stale reads when they are answered.
+    let stale = |record: &&Record| matches!(record.ask, Ask::Stale(..));
+    let changes = |record: &&Record| (answered(record) || !record.ask.reads()) && !stale(record);
     let all = history.iter().filter(changes);
     let verdict = search(all.clone().filter(told).collect(), begins, &seen);
     if verdict == Verdict::Linearizable || all.clone().all(|record| told(&record)) {
@@ -229,6 +231,7 @@ impl State {
         let before = self.keys[key];
         let fits = match op.ask {
             Ask::Get(_) | Ask::Confirm(_) | Ask::QuickGet(_) => expect(before),
+            Ask::Stale(..) => true,
             Ask::Scan => op.answer.is_none_or(|answer| answer == self.keys),
             Ask::Size => expect(self.keys.iter().map(|value| Value::from(*value != 0)).sum()),
             Ask::Put(..) | Ask::QuickPut(..) => {

@@ -17,7 +17,7 @@ const PIECE_BYTES: usize = 48 << 10;
 /// Records with which a message of a copy takes no piece.
 const COPY_RECORDS_BYTES: usize = 256 << 10;
 /// A replica that asked for freshness is told for this long, in lengths of a lease.
-const FRESH_LEASES: u64 = 10;
+pub(super) const FRESH_LEASES: u64 = 10;
 
 /// A primary that serves.
 #[derive(Debug)]
@@ -282,7 +282,8 @@ impl Replica {
         if !leads {
             return false;
         }
-        let sure = leading.lease_holds(now) && committed >= leading.inherited;
+        let sure = (leading.lease_holds(now) || mutant::is(Mutant::FreshNoLease))
+            && (committed >= leading.inherited || mutant::is(Mutant::FreshEarly));
         let Some(follower) = leading.followers.iter_mut().find(|f| f.member == to) else {
             return false;
         };
