@@ -58,6 +58,8 @@ mutants! {
     AckByOne;
     /// A backup takes messages of an older term.
     NoTermFence;
+    /// A replica that was dropped calls itself in sync after a late message of an heir.
+    SyncedThoughDropped;
     /// A backup joins with what it had instead of a copy.
     NoCopy;
     /// A backup joins although an in-sync replica lacks some of what its copy began with.

@@ -7,6 +7,7 @@
 //! prefix of the primary's, so whichever takes over has everything that was answered, and no in-sync
 //! replica ever takes anything back.
 
+mod flaps;
 mod following;
 mod leading;
 mod proof;
@@ -66,6 +67,9 @@ pub struct Rules {
     pub patience: Nanos,
     /// What is not acknowledged after this long is sent again.
     pub resend: Nanos,
+    /// A backup that is dropped again and again joins again after the first of these, and after twice as long each
+    /// time, up to the second.
+    pub rejoin: (Nanos, Nanos),
 }
 
 /// How an operation ended.
@@ -108,6 +112,8 @@ pub struct Replica {
     /// What the primary last said of how fresh this replica is, and until when it was asked to.
     fresh: following::Fresh,
     proofs: proof::Proofs,
+    /// Backups that were dropped, as far as this replica led then.
+    flaps: flaps::Flaps,
     /// A change that was proposed and not settled: acted upon or not, by its kind.
     proposal: Option<(Version, Change)>,
 }
@@ -128,6 +134,7 @@ impl Replica {
             copy: (Term(0), 0, 0),
             fresh: following::Fresh::default(),
             proofs: proof::Proofs::default(),
+            flaps: flaps::Flaps::default(),
             proposal: None,
         }
     }
@@ -149,10 +156,13 @@ impl Replica {
         &self.record
     }
 
-    /// Whether it holds everything that the primary of the newest term it knows had when it last heard of it.
+    /// Whether it holds everything that the primary of the newest term it knows had when it last heard of it. One
+    /// that was dropped may have more than that primary collected: it does not until it is a whole copy.
     #[must_use]
     pub fn is_synced(&self) -> bool {
-        self.synced == self.seen && !self.partition.is_copying()
+        let dropped = !self.record.in_sync(self.rules.me) && self.copy.0 != self.synced;
+        let dropped = dropped && !mutant::is(Mutant::SyncedThoughDropped);
+        self.synced == self.seen && !dropped && !self.partition.is_copying()
     }
 
     /// The term whose log this one is a prefix of.
@@ -468,6 +478,7 @@ impl Replica {
         leading.lessors = lessors;
         let learners: Vec<MemberId> = self.record.learners().collect();
         leading.keep(&required, &learners);
+        self.flaps.keep(|member| required.contains(&member) || learners.contains(&member));
         let cursors: Vec<(MemberId, Seq)> =
             required.iter().map(|member| (*member, leading.acked(*member))).collect();
         self.partition.hold_commit(!enough && !mutant::is(Mutant::MinIgnored));

@@ -177,6 +177,7 @@ impl Member {
             lease,
             patience: Nanos(lease.0 / 3),
             resend: Nanos(lease.0 / 20),
+            rejoin: (Nanos(lease.0 / 8), Nanos(lease.0 * 2)),
         };
         let cell = |n| Cell {
             replica: Replica::new(rules, PartitionId(n), env.clone()),

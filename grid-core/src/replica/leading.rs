@@ -377,13 +377,17 @@ impl Replica {
         let may_shrink = record.isr.len() > rules.min_in_sync;
         let mut in_sync = leading.followers.iter().filter(|f| record.in_sync(f.member));
         if may_shrink && let Some(slow) = in_sync.find(|follower| lags(follower, leases)) {
-            return Some(Change::Shrink(slow.member));
+            let slow = slow.member;
+            self.flaps.dropped(slow, cx.now, &rules);
+            return Some(Change::Shrink(slow));
         }
         // What a learner's copy began with it has no records of: an heir that lacked some could never get them
         // from it, so everybody in sync has to have them before it joins.
         let required = leading.followers.iter().filter(|follower| follower.required);
         let everywhere =
             required.map(|follower| leading.acked(follower.member)).min().unwrap_or(last);
+        // Where nothing commits without it, even one that is dropped again and again is welcome.
+        let needed = record.isr.len() < rules.min_in_sync;
         let caught_up = |follower: &&Follower| {
             let streams = matches!(follower.state, State::Streaming);
             !record.in_sync(follower.member)
@@ -392,6 +396,7 @@ impl Replica {
                 && follower.acked >= committed
                 && (follower.copied <= everywhere || mutant::is(Mutant::AddEarly))
                 && cx.now.since(leases.answered(follower.member)) < rules.patience
+                && (needed || self.flaps.may_join(follower.member, cx.now))
         };
         if let Some(ready) = leading.followers.iter().find(caught_up) {
             return Some(Change::Add(ready.member));
