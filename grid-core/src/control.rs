@@ -12,7 +12,7 @@ mod tests;
 pub use command::{Applied, ClusterConfig, Command, Goal, MemberInfo, Outcome};
 pub use planner::plan;
 pub use structure::{
-    MapConfig, QueueConfig, Structure, StructureConfig, StructureKind, check_name,
+    Ack, MapConfig, QueueConfig, Structure, StructureConfig, StructureKind, check_name,
 };
 pub use table::{Change, Record};
 

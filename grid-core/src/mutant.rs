@@ -58,6 +58,8 @@ mutants! {
     AckByOne;
     /// A backup takes messages of an older term.
     NoTermFence;
+    /// A replica that was dropped calls itself in sync after a late message of an heir.
+    SyncedThoughDropped;
     /// A backup joins with what it had instead of a copy.
     NoCopy;
     /// A backup joins although an in-sync replica lacks some of what its copy began with.
@@ -78,6 +80,22 @@ mutants! {
     CopyForgetsSessions;
     /// Reads do not wait for what they saw.
     NoReadGate;
+    /// Every structure is answered before the backups have what was done.
+    AckAlwaysEarly;
+    /// Structures that are answered early are so even without a lease.
+    AckWithoutLease;
+    /// A backup answers bounded-stale reads however old its stamp is.
+    StaleUnbounded;
+    /// A backup answers with what is not committed.
+    StaleUncommitted;
+    /// A primary stamps without its lease.
+    FreshNoLease;
+    /// A primary stamps before it has committed what it inherited.
+    FreshEarly;
+    /// A stamp counts from its arrival.
+    FreshFromReceipt;
+    /// A stamp counts before what it speaks of has arrived.
+    FreshAhead;
     /// Tombstones are not kept.
     NoTombstone;
     /// A read of a whole partition waits only for the entries that it saw.

@@ -35,7 +35,7 @@ pub use effect::{Effect, Lifespan, Why};
 pub use map::value_of;
 pub use topic::Published;
 
-use crate::control::StructureConfig;
+use crate::control::{Ack, StructureConfig};
 use crate::error::{Error, Kind, Result};
 use crate::ids::{Index, Millis, PartitionId, Seq, SessionId, StructureId};
 use crate::mutant::{self, Mutant};
@@ -148,6 +148,8 @@ pub struct Partition {
     sessions: Sessions,
     containers: Vec<Option<Container>>,
     published: topic::Outbox,
+    /// The structures that are answered before backups have what was done.
+    early: Vec<StructureId>,
     /// Bytes that every backup has room for.
     room: u64,
     /// What there is of a copy that is not whole.
@@ -167,6 +169,7 @@ impl Partition {
             env,
             containers: Vec::new(),
             published: topic::Outbox::default(),
+            early: Vec::new(),
             room: u64::MAX,
             copying: None,
             copied: Seq(0),
@@ -210,6 +213,9 @@ impl Partition {
         if self.containers.len() <= slot {
             self.containers.resize_with(slot + 1, || None);
         }
+        if config.ack() == Ack::Primary && !self.early.contains(&id) {
+            self.early.push(id);
+        }
         let Some(container) = self.containers.get_mut(slot) else { return };
         container.get_or_insert_with(|| match config {
             StructureConfig::Map(config) => {
@@ -220,6 +226,13 @@ impl Partition {
             }
             StructureConfig::Topic => Container::Topic(Box::default()),
         });
+    }
+
+    /// Whether answers of the structure leave as soon as the primary has applied what they tell.
+    #[inline]
+    #[must_use]
+    pub fn answers_early(&self, id: StructureId) -> bool {
+        !self.early.is_empty() && self.early.contains(&id)
     }
 
     /// Whether the structure was declared here.

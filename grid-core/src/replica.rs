@@ -7,6 +7,7 @@
 //! prefix of the primary's, so whichever takes over has everything that was answered, and no in-sync
 //! replica ever takes anything back.
 
+mod flaps;
 mod following;
 mod leading;
 mod proof;
@@ -66,6 +67,9 @@ pub struct Rules {
     pub patience: Nanos,
     /// What is not acknowledged after this long is sent again.
     pub resend: Nanos,
+    /// A backup that is dropped again and again joins again after the first of these, and after twice as long each
+    /// time, up to the second.
+    pub rejoin: (Nanos, Nanos),
 }
 
 /// How an operation ended.
@@ -108,6 +112,8 @@ pub struct Replica {
     /// What the primary last said of how fresh this replica is, and until when it was asked to.
     fresh: following::Fresh,
     proofs: proof::Proofs,
+    /// Backups that were dropped, as far as this replica led then.
+    flaps: flaps::Flaps,
     /// A change that was proposed and not settled: acted upon or not, by its kind.
     proposal: Option<(Version, Change)>,
 }
@@ -128,6 +134,7 @@ impl Replica {
             copy: (Term(0), 0, 0),
             fresh: following::Fresh::default(),
             proofs: proof::Proofs::default(),
+            flaps: flaps::Flaps::default(),
             proposal: None,
         }
     }
@@ -149,10 +156,13 @@ impl Replica {
         &self.record
     }
 
-    /// Whether it holds everything that the primary of the newest term it knows had when it last heard of it.
+    /// Whether it holds everything that the primary of the newest term it knows had when it last heard of it. One
+    /// that was dropped may have more than that primary collected: it does not until it is a whole copy.
     #[must_use]
     pub fn is_synced(&self) -> bool {
-        self.synced == self.seen && !self.partition.is_copying()
+        let dropped = !self.record.in_sync(self.rules.me) && self.copy.0 != self.synced;
+        let dropped = dropped && !mutant::is(Mutant::SyncedThoughDropped);
+        self.synced == self.seen && !dropped && !self.partition.is_copying()
     }
 
     /// The term whose log this one is a prefix of.
@@ -192,6 +202,7 @@ impl Replica {
                 let (id, env) = (self.partition.id(), self.partition.env().clone());
                 self.partition = Partition::new(id, env);
                 self.partition.follow();
+                self.fresh = following::Fresh::default();
             }
             // Half a copy is no data: it says so, see [`Replica::tick`].
             if self.partition.is_copying() && !mutant::is(Mutant::HalfCopyLeads) {
@@ -211,7 +222,7 @@ impl Replica {
         }
     }
 
-    /// Whether it neither leads nor is about to: [`Replica::tick`] changes nothing about it then.
+    /// Whether it neither leads nor is about to: [`Replica::tick`] changes nothing about its data then.
     #[must_use]
     pub fn is_following(&self) -> bool {
         matches!(self.role, Role::Following)
@@ -270,7 +281,8 @@ impl Replica {
     }
 
     /// Executes an operation as the primary. The answer may leave when it says so, and only while this replica
-    /// [`Replica::is_serving`].
+    /// [`Replica::is_serving`]. A replica that follows answers [`Read::Stale`] if it is fresh enough; such an
+    /// answer may leave at once.
     pub fn submit(
         &mut self,
         cx: &Context<'_>,
@@ -280,7 +292,15 @@ impl Replica {
     ) -> Done {
         let lease = match self.leads() {
             Ok(leading) => leading.lease_holds(cx.now),
-            Err(error) => return Done::Refused(error),
+            Err(error) => {
+                let following = self.is_following() && !self.record.lost;
+                return match (mode, self.may_execute(cx, request)) {
+                    (Read::Stale(bound), Ok(())) if following => {
+                        self.read_stale(cx, request, bound, reply)
+                    }
+                    _ => Done::Refused(error),
+                };
+            }
         };
         if let Err(error) = self.may_execute(cx, request) {
             return Done::Refused(error);
@@ -291,6 +311,9 @@ impl Replica {
             Outcome::Refused(error) => return Done::Refused(error),
             Outcome::Again => return Done::Again,
         };
+        if self.answers_early(request.structure, lease, mode) {
+            return Done::Answered(Seq(0));
+        }
         if (lease && mode != Read::Confirmed) || gate > before {
             return Done::Answered(gate);
         }
@@ -310,6 +333,13 @@ impl Replica {
                 Done::Refused(error)
             }
         }
+    }
+
+    /// Whether an answer waits for no backup: where that was agreed, under the lease.
+    #[inline]
+    fn answers_early(&self, structure: StructureId, lease: bool, mode: Read) -> bool {
+        let agreed = self.partition.answers_early(structure) || mutant::is(Mutant::AckAlwaysEarly);
+        agreed && (lease || mutant::is(Mutant::AckWithoutLease)) && mode != Read::Confirmed
     }
 
     /// Whether the primary executes the request, as far as what was lost and who has ended say so.
@@ -345,6 +375,7 @@ impl Replica {
                 return half.then_some((self.record.version, Change::GiveUp));
             }
             Role::Following => {
+                self.ask_for_stamps(cx, send);
                 let id = self.partition.id();
                 let heir = self.record.in_sync(self.rules.me)
                     && leases.may_nominate(id, &self.record, cx.now);
@@ -447,6 +478,7 @@ impl Replica {
         leading.lessors = lessors;
         let learners: Vec<MemberId> = self.record.learners().collect();
         leading.keep(&required, &learners);
+        self.flaps.keep(|member| required.contains(&member) || learners.contains(&member));
         let cursors: Vec<(MemberId, Seq)> =
             required.iter().map(|member| (*member, leading.acked(*member))).collect();
         self.partition.hold_commit(!enough && !mutant::is(Mutant::MinIgnored));

@@ -52,7 +52,7 @@ fn frames() -> Vec<u8> {
     event::encode(5, event::Event::Gap { missed: 3 }, &mut out);
     let declare = Control::Declare { name: "orders".into(), kind: StructureKind::Queue };
     control::encode(FrameKind::Control, 1, &declare, &mut out).unwrap();
-    let config = StructureConfig::Map(MapConfig { ttl_ms: Some(5), max_idle_ms: None });
+    let config = StructureConfig::Map(MapConfig { ttl_ms: Some(5), ..MapConfig::default() });
     let declared = ControlReply::Declared { structure: StructureId(8), config, since: Index(7) };
     control::encode(FrameKind::ControlReply, 1, &declared, &mut out).unwrap();
     control::encode(FrameKind::Control, 2, &Control::Table { known: Index(3) }, &mut out).unwrap();

@@ -177,7 +177,9 @@ impl State {
         self.declared.push(name.to_owned());
         let config = match kind {
             StructureKind::Map => StructureConfig::Map(MapConfig::default()),
-            StructureKind::Queue => StructureConfig::Queue(QueueConfig { items_max: Some(2) }),
+            StructureKind::Queue => {
+                StructureConfig::Queue(QueueConfig { items_max: Some(2), ..QueueConfig::default() })
+            }
             StructureKind::Topic => StructureConfig::Topic,
         };
         let index = Index(self.control.index().0 + 1);

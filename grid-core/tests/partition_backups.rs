@@ -137,7 +137,7 @@ fn a_structure_that_is_not_declared_stops_a_backup_until_it_is() {
     bare.follow();
     let error = bare.replicate(records, Seq(0)).unwrap_err();
     assert_eq!((error.kind(), bare.last()), (Kind::UnknownStructure, Seq(0)));
-    let config = grid_core::control::QueueConfig { items_max: Some(3) };
+    let config = grid_core::control::QueueConfig { items_max: Some(3), ..Default::default() };
     bare.declare(commands::queue(0), &grid_core::control::StructureConfig::Queue(config));
     assert_eq!(bare.replicate(records, Seq(0)), Ok(last));
     assert_eq!(bare.digest(), rig.0.digest());

@@ -336,7 +336,10 @@ fn a_copy_that_leads_shows_nothing_that_others_may_lack() {
     let mut copy = Copy::onto(&mut from, bare);
     for (m, config) in (0..).zip([(None, None), (Some(50), None)]) {
         let (ttl_ms, max_idle_ms) = config;
-        copy.to.0.declare(map(m), &StructureConfig::Map(MapConfig { ttl_ms, max_idle_ms }));
+        copy.to.0.declare(
+            map(m),
+            &StructureConfig::Map(MapConfig { ttl_ms, max_idle_ms, ..MapConfig::default() }),
+        );
     }
     copy.to.0.declare(map(3), &StructureConfig::Map(MapConfig::default()));
     for q in 0..2 {

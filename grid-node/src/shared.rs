@@ -78,6 +78,7 @@ impl Shared {
             lease,
             patience: Nanos(lease.0 / 4 * 5),
             resend: Nanos(lease.0 / 2),
+            rejoin: (Nanos::from_millis(1_000), Nanos::from_millis(60_000)),
         };
         let ledger = Arc::new(Ledger::new(settings.memory_budget));
         let envs = reserve(&settings, cluster.hash_seed, &ledger)?;

@@ -1,9 +1,9 @@
 //! What an observer who sees everything checks after each step. Numbers are those of the invariants in
 //! `ARCHITECTURE.md`.
 
-use crate::event::{Event, Values};
+use crate::event::{Ask, Event, Values};
 use crate::history::Life;
-use crate::member::QUEUE_NAME;
+use crate::member::{MAP, QUEUE_NAME, QUICK};
 use crate::plan::MS;
 use crate::world::World;
 use grid_core::ids::{MemberId, PartitionId, RequestId, Seq, SessionId, Term};
@@ -39,6 +39,8 @@ struct History {
     requests: HashMap<(Term, Seq), (SessionId, RequestId)>,
     /// Requests that have taken effect for good.
     effects: HashMap<(SessionId, RequestId), Seq>,
+    /// When what was committed.
+    times: Vec<(u64, Seq)>,
     /// Who served which term.
     served: HashMap<Term, MemberId>,
     /// The term in which the data began: what was before is gone.
@@ -135,13 +137,14 @@ impl World {
             }
             passed.insert(last, (term, digest));
         }
-        let serving = replica.is_serving();
+        let (serving, mut begins) = (replica.is_serving(), false);
         if serving && replica.synced() < history.began {
             return; // of a life that is over
         }
         if serving {
             // 1: one member serves a term.
             let before = history.served.insert(replica.synced(), id);
+            begins = before.is_none();
             if let Some(server) = before.filter(|server| *server != id) {
                 let what = format!("members {server} and {id} serve one term of partition {at}");
                 return self.broken(what);
@@ -153,6 +156,13 @@ impl World {
                 return self.broken(what);
             }
         }
+        if begins {
+            self.begins_term(id, at);
+        }
+        let Some(member) = self.members.get(&id) else { return };
+        let replica = &member.cells[usize::from(at.0)].replica;
+        let history = &mut self.checks.partitions[usize::from(at.0)];
+        let passed = history.passed.entry(id).or_default();
         let known = history.known.entry(id).or_default();
         if !serving || committed <= *known {
             return;
@@ -190,7 +200,35 @@ impl World {
         }
         if committed > history.last {
             history.last = committed;
+            history.times.push((self.now, committed));
             self.check_loss(at);
+        }
+    }
+
+    /// Backups have answered reads: each from what is committed, and had everything that was long enough ago.
+    pub(crate) fn check_told(&mut self, id: MemberId) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        for (request, gate) in std::mem::take(&mut member.told) {
+            self.counts.stale += 1;
+            let (Ask::Stale(_, ms), at) = (request.ask, usize::from(request.partition.0)) else {
+                continue;
+            };
+            let history = &self.checks.partitions[at];
+            let Some(member) = self.members.get(&id).filter(|_| !self.plan.losses) else {
+                continue;
+            };
+            let has = member.cells[at].replica.partition().committed();
+            let since = self.now.saturating_sub(u64::from(ms) * MS);
+            let before = history.times.partition_point(|(time, _)| *time <= since);
+            let due = before.checked_sub(1).map_or(Seq(0), |n| history.times[n].1);
+            let what = if gate > history.last {
+                format!("uncommitted: member {id} tells {gate} of partition {at}")
+            } else if has < due {
+                format!("stale: member {id} has {has} of {due}, {ms} ms old, in partition {at}")
+            } else {
+                continue;
+            };
+            self.broken(what);
         }
     }
 
@@ -242,12 +280,25 @@ impl World {
         self.check_loss(at);
     }
 
+    /// A primary begins to serve a term. What was answered early in the one before is there if that handed over,
+    /// otherwise some of the last of it may be missing.
+    fn begins_term(&mut self, id: MemberId, at: PartitionId) {
+        let (n, keys) = (usize::from(at.0), self.keys[usize::from(at.0)]);
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let cell = &mut member.cells[n];
+        let (term, surrendered) = (cell.replica.synced(), cell.replica.record().surrendered);
+        if term > Term(1) && !(surrendered && cell.replica.record().term == term) {
+            let begins = Some(cell.scan(QUICK, &member.wall, &keys));
+            self.histories.quick[n].lives.push(Life { term, at: self.now, begins });
+        }
+    }
+
     /// The first owner of data that was lost serves: from now on it is as any other.
     fn begins(&mut self, id: MemberId, at: PartitionId) {
         let (n, keys) = (usize::from(at.0), self.keys[usize::from(at.0)]);
         let Some(member) = self.members.get_mut(&id) else { return };
         let cell = &mut member.cells[n];
-        let begins = cell.scan(&member.wall, &keys);
+        let begins = cell.scan(MAP, &member.wall, &keys);
         let history = &mut self.checks.partitions[n];
         history.reset = false;
         history.copies.insert(id, cell.replica.copy());

@@ -182,6 +182,8 @@ impl World {
     fn history(&mut self, partition: PartitionId, ask: Ask) -> &mut History {
         if ask.queues() {
             &mut self.histories.queue
+        } else if ask.is_quick() {
+            &mut self.histories.quick[usize::from(partition.0)]
         } else {
             &mut self.histories.maps[usize::from(partition.0)]
         }
@@ -210,6 +212,15 @@ impl World {
             let ask = if self.rng.chance(550) { Ask::Offer(value) } else { Ask::Poll };
             return Some((queue, ask));
         }
+        if self.rng.chance(80) {
+            let at = self.rng.below(3);
+            if self.histories.quick[at].records.len() < QUEUE_HISTORY_MAX {
+                let key = self.rng.below(2) as u8;
+                let put = self.rng.chance(600);
+                let ask = if put { Ask::QuickPut(key, value) } else { Ask::QuickGet(key) };
+                return Some((PartitionId(at as u16), ask));
+            }
+        }
         let mut partition = match self.rng.range(0, 99) {
             0..=11 => 0,
             12..=21 => 1,
@@ -223,7 +234,8 @@ impl World {
         let seen = self.clients[at].seen.get(&(partition, key)).copied().unwrap_or(0);
         let readers = if at % 5 >= 3 { 25 } else { 0 };
         let ask = match self.rng.range(0, 99).saturating_sub(readers) {
-            0..=29 => Ask::Get(key),
+            0..=5 => Ask::Stale(key, [10, 25, 60][self.rng.below(3)]),
+            6..=29 => Ask::Get(key),
             30..=33 => Ask::Confirm(key),
             34..=37 => Ask::Scan,
             38..=40 => Ask::Size,
@@ -290,7 +302,8 @@ impl World {
             client.target = client.hints.get(&request.partition).copied().unwrap_or(any);
         }
         // It reaches those too who serve no more, or think that they still do.
-        if request.attempt % 3 == 2 || (wander && at % 5 >= 2 && request.ask.reads()) {
+        let backup = matches!(request.ask, Ask::Stale(..)) && request.attempt % 4 != 3;
+        if backup || request.attempt % 3 == 2 || (wander && at % 5 >= 2 && request.ask.reads()) {
             client.target = any;
         }
         client.epoch += 1;

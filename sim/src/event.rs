@@ -27,6 +27,12 @@ pub enum Ask {
     PutIfAbsent(u8, u64),
     /// Remove; the old value comes back.
     Remove(u8),
+    /// Value of a key, as it was at most so many milliseconds ago.
+    Stale(u8, u8),
+    /// Value of a key of the map that is answered early.
+    QuickGet(u8),
+    /// Write to it; the old value comes back.
+    QuickPut(u8, u64),
     /// Add to the queue.
     Offer(u64),
     /// Take from the queue.
@@ -37,7 +43,16 @@ impl Ask {
     /// Whether it can change nothing.
     #[must_use]
     pub fn reads(self) -> bool {
-        matches!(self, Ask::Get(_) | Ask::Confirm(_) | Ask::Scan | Ask::Size)
+        !matches!(
+            self,
+            Ask::Put(..)
+                | Ask::Cas(..)
+                | Ask::PutIfAbsent(..)
+                | Ask::Remove(_)
+                | Ask::QuickPut(..)
+                | Ask::Offer(_)
+                | Ask::Poll
+        )
     }
 
     /// The same with another value to write, if it writes one.
@@ -45,11 +60,18 @@ impl Ask {
     pub fn with_value(self, value: u64) -> Self {
         match self {
             Ask::Put(key, _) => Ask::Put(key, value),
+            Ask::QuickPut(key, _) => Ask::QuickPut(key, value),
             Ask::Cas(key, expected, _) => Ask::Cas(key, expected, value),
             Ask::PutIfAbsent(key, _) => Ask::PutIfAbsent(key, value),
             Ask::Offer(_) => Ask::Offer(value),
             other => other,
         }
+    }
+
+    /// Whether it is about the map that is answered early.
+    #[must_use]
+    pub fn is_quick(self) -> bool {
+        matches!(self, Ask::QuickGet(_) | Ask::QuickPut(..))
     }
 
     /// Whether it is about the queue.

@@ -63,8 +63,18 @@ impl History {
         out
     }
 
+    /// Whether no primary answered something that was asked after a later primary had answered.
+    fn goes_forward(&self) -> bool {
+        let told = || self.records.iter().filter(|r| !matches!(r.ask, Ask::Stale(..)));
+        let answers = || told().filter_map(|r| Some((r.from, r.answer?.0, r.term)));
+        answers().all(|(from, _, term)| answers().all(|(_, at, t)| at >= from || t <= term))
+    }
+
     /// Whether some order explains it, and how many answers were checked.
     pub(crate) fn check(&self) -> (Verdict, u64) {
+        if !self.goes_forward() {
+            return (Verdict::Violation, 0);
+        }
         if self.lives.is_empty() {
             return (check(&self.records, Values::default()), answered(&self.records));
         }
@@ -89,6 +99,9 @@ fn answered(records: &[Record]) -> u64 {
 pub struct Histories {
     /// By partition.
     pub maps: Vec<History>,
+    /// Of the map that is answered early, by partition: a life for each term whose primary before did not
+    /// hand over.
+    pub quick: Vec<History>,
     /// Of the one queue.
     pub queue: History,
 }
@@ -110,8 +123,13 @@ impl Histories {
     pub fn check(&self) -> Checked {
         let mut checked = Checked::default();
         let maps = self.maps.iter().enumerate().map(|(at, map)| (Some(at), map));
-        for (at, history) in maps.chain([(None, &self.queue)]) {
-            let name = || at.map_or("the queue".to_owned(), |at| format!("partition {at}"));
+        let quick = self.quick.iter().map(|map| (None, map));
+        for (at, history) in maps.chain([(None, &self.queue)]).chain(quick) {
+            let name = || match at {
+                Some(at) => format!("partition {at}"),
+                None if history.records.iter().all(|r| r.ask.is_quick()) => "early answers".into(),
+                None => "the queue".into(),
+            };
             let (verdict, ops) = history.check();
             match verdict {
                 Verdict::Linearizable => checked.ops += ops,
@@ -129,7 +147,7 @@ impl Histories {
     #[must_use]
     pub fn tell(&self) -> String {
         let mut out = String::new();
-        let all = self.maps.iter().enumerate().chain([(usize::MAX, &self.queue)]);
+        let all = self.maps.iter().chain([&self.queue]).chain(&self.quick).enumerate();
         for (at, history) in all.filter(|(_, history)| history.check().0 != Verdict::Linearizable) {
             out += &format!("history of {at}: {:?}\n", history.lives);
             for Record { ask, from, term, answer } in &history.records {

@@ -6,7 +6,7 @@ use crate::member::{Member, QUEUE_MAX, QUEUE_NAME};
 use crate::plan::{MS, US};
 use crate::world::{TICK, World};
 use grid_core::control::{
-    Change, Command, MapConfig, MemberInfo, Outcome, QueueConfig, StructureConfig, plan,
+    Ack, Change, Command, MapConfig, MemberInfo, Outcome, QueueConfig, StructureConfig, plan,
 };
 use grid_core::ids::{Index, MemberId, NodeId, PartitionId};
 use grid_core::mutant::{self, Mutant};
@@ -35,8 +35,14 @@ impl World {
     pub(crate) fn declare(&mut self) {
         let map = StructureConfig::Map(MapConfig::default());
         self.commit(Command::Declare { name: "m".into(), config: map });
-        let queue = StructureConfig::Queue(QueueConfig { items_max: Some(QUEUE_MAX) });
+        let quick = MapConfig { ack: Ack::Primary, ..MapConfig::default() };
+        let quick = Command::Declare { name: "quick".into(), config: StructureConfig::Map(quick) };
+        let queue = StructureConfig::Queue(QueueConfig {
+            items_max: Some(QUEUE_MAX),
+            ..QueueConfig::default()
+        });
         self.commit(Command::Declare { name: QUEUE_NAME.into(), config: queue });
+        self.commit(quick);
     }
 
     pub(crate) fn log_receives(&mut self, from: Who, message: Message) {

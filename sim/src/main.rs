@@ -14,12 +14,12 @@ use std::time::Instant;
 struct Total {
     seeds: u64,
     bad: BTreeMap<u64, String>,
-    sums: [u64; 16],
+    sums: [u64; 17],
     /// Nanoseconds on a core, where the system tells.
     cpu: u64,
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "events",
     "checked operations",
     "faults",
@@ -35,6 +35,7 @@ const NAMES: [&str; 16] = [
     "resets",
     "resets with data",
     "barriers",
+    "backup reads",
     "virtual s",
 ];
 
@@ -57,6 +58,7 @@ impl Total {
             c.resets,
             c.kept,
             c.barriers,
+            c.stale,
             report.time / 1_000_000_000,
         ];
         self.seeds += 1;

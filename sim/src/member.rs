@@ -21,7 +21,9 @@ use grid_core::wire::bytes::{KeyRef, Reader};
 pub const MAP: StructureId = StructureId(0);
 /// The queue that clients use.
 pub const QUEUE: StructureId = StructureId(1);
-/// Its name, which decides its partition.
+/// The map that is answered before backups have what was done.
+pub const QUICK: StructureId = StructureId(2);
+/// The queue's name, which decides its partition.
 pub const QUEUE_NAME: &str = "q";
 /// Items that it takes.
 pub const QUEUE_MAX: u64 = 5;
@@ -33,6 +35,8 @@ const TAG: TypeTag = TypeTag(-8);
 /// What a reply waits for.
 #[derive(Clone, Copy, Debug)]
 enum Gate {
+    /// For nothing: a backup has answered.
+    Nothing,
     Commit(Seq),
     Proof(u64),
 }
@@ -70,9 +74,14 @@ pub(crate) struct Look {
 
 impl Cell {
     /// The values of the keys, whoever leads.
-    pub(crate) fn scan(&mut self, clock: &ManualClock, keys: &[u64; KEYS as usize]) -> Values {
+    pub(crate) fn scan(
+        &mut self,
+        structure: StructureId,
+        clock: &ManualClock,
+        keys: &[u64; KEYS as usize],
+    ) -> Values {
         let op = Op::MapScan { from: 0, entries_max: 100, part: Part::Entries };
-        let request = partition::Request { structure: MAP, op, stamp: None, hash: 0, again: false };
+        let request = partition::Request { structure, op, stamp: None, hash: 0, again: false };
         let mut reply = Vec::new();
         match self.replica.partition_mut().step(clock, &request, &mut reply) {
             Outcome::Answered(_) => decode(Ask::Scan, &reply, keys),
@@ -112,6 +121,8 @@ pub struct Member {
     pub(crate) serves: u64,
     /// The partitions that may remember sessions that have ended, if they are served here.
     pub(crate) remembers: u64,
+    /// Reads that were answered as a backup, and the last operation that each saw.
+    pub(crate) told: Vec<(Request, Seq)>,
     /// How often its clock has ticked.
     pub(crate) ticks: u64,
     /// Wall clock.
@@ -166,6 +177,7 @@ impl Member {
             lease,
             patience: Nanos(lease.0 / 3),
             resend: Nanos(lease.0 / 20),
+            rejoin: (Nanos(lease.0 / 8), Nanos(lease.0 * 2)),
         };
         let cell = |n| Cell {
             replica: Replica::new(rules, PartitionId(n), env.clone()),
@@ -180,6 +192,7 @@ impl Member {
             cells: (0..partitions).map(cell).collect(),
             serves: 0,
             remembers: u64::MAX,
+            told: Vec::new(),
             ticks: 0,
             state,
             wall: ManualClock::default(),
@@ -239,22 +252,23 @@ impl Member {
     pub(crate) fn tick_following(
         &mut self,
         now: u64,
-    ) -> (Vec<(PartitionId, Version, Change)>, u64) {
+    ) -> (Vec<(PartitionId, Version, Change)>, u64, Sent) {
         let local = self.local(now);
         let agreed = Agreed(&self.state);
         let (clock, applied) = (&self.wall, self.state.index());
         let cx = Context { now: local, clock, structures: &agreed, applied };
-        let (mut changes, mut others) = (Vec::new(), 0);
+        let (mut changes, mut others, mut sent) = (Vec::new(), 0, Sent::new());
+        let mut send = |to, bytes: &[u8]| sent.push((to, bytes.into()));
         for (cell, partition) in self.cells.iter_mut().zip(0..) {
             if !cell.replica.is_following() {
                 others |= 1 << partition;
             } else if let Some((version, change)) =
-                cell.replica.tick(&cx, &mut self.leases, &mut |_, _| {})
+                cell.replica.tick(&cx, &mut self.leases, &mut send)
             {
                 changes.push((PartitionId(partition), version, change));
             }
         }
-        (changes, others)
+        (changes, others, sent)
     }
 
     /// Lets the clock tick for a replica that leads or is about to. Returns what it proposes and what it sends.
@@ -327,7 +341,13 @@ impl Member {
             submit(&mut cell.replica, cx, (request, stamp), (seed, keys), &mut reply)
         });
         let gate = match outcome {
-            Done::Answered(gate) => Gate::Commit(gate),
+            Done::Answered(gate) => match request.ask {
+                Ask::Stale(..) if !self.serves_now(request.partition) => {
+                    self.told.push((request, gate));
+                    Gate::Nothing
+                }
+                _ => Gate::Commit(gate),
+            },
             Done::Unproven(number) => Gate::Proof(number),
             Done::Again => return None,
             Done::Refused(error) => {
@@ -344,6 +364,10 @@ impl Member {
         None
     }
 
+    fn serves_now(&self, partition: PartitionId) -> bool {
+        self.cells[usize::from(partition.0)].replica.serves()
+    }
+
     /// The replies of a cell that may leave. Those of a replica that serves no more never do.
     pub fn release(&mut self, partition: PartitionId) -> Vec<(Request, Term, Values)> {
         let cell = &mut self.cells[usize::from(partition.0)];
@@ -351,8 +375,9 @@ impl Member {
             return Vec::new();
         }
         if !cell.replica.is_serving() {
-            cell.parked.clear();
-            return Vec::new();
+            let parked = std::mem::take(&mut cell.parked).into_iter();
+            let told = parked.filter(|parked| matches!(parked.gate, Gate::Nothing));
+            return told.map(|parked| (parked.request, Term(0), parked.values)).collect();
         }
         let (committed, term) = (cell.replica.partition().committed(), cell.replica.synced());
         let mut out = Vec::new();
@@ -360,6 +385,7 @@ impl Member {
             let proof = match parked.gate {
                 Gate::Commit(gate) if gate <= committed => Proof::Proven,
                 Gate::Commit(_) => Proof::Waits,
+                Gate::Nothing => Proof::Proven,
                 Gate::Proof(number) => cell.replica.proof(number),
             };
             if proof == Proof::Proven {
@@ -381,8 +407,9 @@ fn submit(
     let key_bytes = |k: u8| keys[usize::from(k)].to_be_bytes();
     let value = |v: u64| v.to_be_bytes();
     let (k, a, b) = match request.ask {
-        Ask::Get(k) | Ask::Confirm(k) | Ask::Remove(k) => (k, 0, 0),
-        Ask::Put(k, v) | Ask::PutIfAbsent(k, v) => (k, v, 0),
+        Ask::Get(k) | Ask::Confirm(k) | Ask::QuickGet(k) => (k, 0, 0),
+        Ask::Remove(k) | Ask::Stale(k, _) => (k, 0, 0),
+        Ask::Put(k, v) | Ask::QuickPut(k, v) | Ask::PutIfAbsent(k, v) => (k, v, 0),
         Ask::Cas(k, a, b) => (k, a, b),
         Ask::Offer(v) => (0, v, 0),
         Ask::Scan | Ask::Size | Ask::Poll => (0, 0, 0),
@@ -391,19 +418,24 @@ fn submit(
     let key = KeyRef { blob: Blob { tag: TAG, payload: &key }, affinity: None };
     let (a, b) = (Blob { tag: TAG, payload: &a }, Blob { tag: TAG, payload: &b });
     let op = match request.ask {
-        Ask::Get(_) | Ask::Confirm(_) => Op::MapGet(key),
+        Ask::Get(_) | Ask::Confirm(_) | Ask::QuickGet(_) | Ask::Stale(..) => Op::MapGet(key),
         Ask::Scan => Op::MapScan { from: 0, entries_max: 100, part: Part::Entries },
         Ask::Size => Op::MapSize,
-        Ask::Put(..) => Op::MapPut(key, a, Life::default()),
+        Ask::Put(..) | Ask::QuickPut(..) => Op::MapPut(key, a, Life::default()),
         Ask::PutIfAbsent(..) => Op::MapPutIfAbsent(key, a, Life::default()),
         Ask::Cas(..) => Op::MapReplaceIfSame(key, a, b),
         Ask::Remove(_) => Op::MapRemove(key),
         Ask::Offer(_) => Op::QueueOffer(a),
         Ask::Poll => Op::QueuePoll,
     };
-    let structure = if request.ask.queues() { QUEUE } else { MAP };
+    let structure = match request.ask {
+        ask if ask.queues() => QUEUE,
+        ask if ask.is_quick() => QUICK,
+        _ => MAP,
+    };
     let mode = match request.ask {
         Ask::Confirm(_) => Read::Confirmed,
+        Ask::Stale(_, ms) => Read::Stale(std::time::Duration::from_millis(ms.into())),
         _ => Read::Linearizable,
     };
     let hash = hash64(key.blob.payload, seed);

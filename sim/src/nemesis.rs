@@ -150,7 +150,7 @@ impl World {
 
     /// The operator lets all structures answer again.
     pub(crate) fn accept_loss(&mut self) {
-        for name in ["m", QUEUE_NAME] {
+        for name in ["m", "quick", QUEUE_NAME] {
             self.commit(Command::AcceptLoss(name.into()));
         }
     }

@@ -31,7 +31,9 @@ pub fn check(history: &[Record], begins: Values) -> Verdict {
     let told = |record: &&Record| {
         answered(record) || written(record.ask).is_none_or(|value| seen.contains(&value))
     };
-    let changes = |record: &&Record| answered(record) || !record.ask.reads();
+    // The observer looks at bounded-stale reads when they are answered.
+    let stale = |record: &&Record| matches!(record.ask, Ask::Stale(..));
+    let changes = |record: &&Record| (answered(record) || !record.ask.reads()) && !stale(record);
     let all = history.iter().filter(changes);
     let verdict = search(all.clone().filter(told).collect(), begins, &seen);
     if verdict == Verdict::Linearizable || all.clone().all(|record| told(&record)) {
@@ -43,7 +45,8 @@ pub fn check(history: &[Record], begins: Values) -> Verdict {
 /// The value that an operation leaves, if it takes effect.
 fn written(ask: Ask) -> Option<u64> {
     match ask {
-        Ask::Put(_, value) | Ask::PutIfAbsent(_, value) | Ask::Cas(_, _, value) => Some(value),
+        Ask::Put(_, value) | Ask::QuickPut(_, value) => Some(value),
+        Ask::PutIfAbsent(_, value) | Ask::Cas(_, _, value) => Some(value),
         Ask::Offer(value) => Some(value),
         _ => None,
     }
@@ -81,7 +84,8 @@ fn before(records: &[&Record], seen: &HashSet<u64>) -> Vec<u128> {
     let before = records.iter().zip(0..).map(|(record, at)| {
         let unseen = written(record.ask).is_none_or(|value| !seen.contains(&value));
         let key = match record.ask {
-            Ask::Put(key, _) | Ask::PutIfAbsent(key, _) | Ask::Remove(key) => key,
+            Ask::Put(key, _) | Ask::QuickPut(key, _) => key,
+            Ask::PutIfAbsent(key, _) | Ask::Remove(key) => key,
             Ask::Offer(_) | Ask::Poll => 0,
             _ => return 0,
         };
@@ -221,14 +225,16 @@ impl State {
         let key = match op.ask {
             Ask::Get(k) | Ask::Confirm(k) | Ask::Put(k, _) | Ask::Remove(k) => usize::from(k),
             Ask::PutIfAbsent(k, _) | Ask::Cas(k, ..) => usize::from(k),
+            Ask::QuickGet(k) | Ask::QuickPut(k, _) => usize::from(k),
             _ => 0,
         };
         let before = self.keys[key];
         let fits = match op.ask {
-            Ask::Get(_) | Ask::Confirm(_) => expect(before),
+            Ask::Get(_) | Ask::Confirm(_) | Ask::QuickGet(_) => expect(before),
+            Ask::Stale(..) => true,
             Ask::Scan => op.answer.is_none_or(|answer| answer == self.keys),
             Ask::Size => expect(self.keys.iter().map(|value| Value::from(*value != 0)).sum()),
-            Ask::Put(..) => {
+            Ask::Put(..) | Ask::QuickPut(..) => {
                 self.keys[key] = new;
                 expect(before)
             }

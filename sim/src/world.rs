@@ -49,6 +49,8 @@ pub struct Counts {
     pub resets: u64,
     /// See `resets`.
     pub kept: u64,
+    /// Reads that backups answered.
+    pub stale: u64,
     /// Barriers of the control log that were begun for reads.
     pub barriers_begun: u64,
     /// And that came to an end.
@@ -155,6 +157,7 @@ impl World {
             checks: Checks::new(partitions),
             histories: Histories {
                 maps: vec![History::default(); usize::from(partitions)],
+                quick: vec![History::default(); usize::from(partitions)],
                 queue: History::default(),
             },
             env,
@@ -351,6 +354,7 @@ impl World {
         let Some(member) = self.members.get_mut(&id) else { return };
         let before = member.cells[usize::from(request.partition.0)].replica.last();
         let answer = member.execute(self.now, request, &keys);
+        self.check_told(id);
         self.note_records(id, request.partition, before);
         if let Some(answer) = answer {
             let to = Who::Client(request.client);
@@ -464,7 +468,10 @@ impl World {
             self.send_signs_of_life(id);
         }
         let Some(member) = self.members.get_mut(&id) else { return };
-        let (mut changes, mut leading) = member.tick_following(self.now);
+        let (mut changes, mut leading, asks) = member.tick_following(self.now);
+        for (to, bytes) in asks {
+            self.send(Who::Member(id), Who::Member(to), Message::Link(bytes));
+        }
         while leading != 0 {
             let partition = PartitionId(leading.trailing_zeros() as u16);
             leading &= leading - 1;

@@ -3,12 +3,13 @@
 #![allow(clippy::expect_used)]
 
 use grid_core::control::{Change, Command, Goal, Outcome, Record};
-use grid_core::ids::{Index, MemberId, PartitionId, RequestId};
+use grid_core::ids::{Index, MemberId, PartitionId, RequestId, Seq};
 use grid_core::lease::{Beacon, Leases};
 use grid_core::mutant::{self, Mutant};
 use grid_core::replica::Follower;
 use grid_core::time::Nanos;
-use grid_sim::event::{Ask, Event, Message, Request, Who};
+use grid_core::wire::link::{Body, Message};
+use grid_sim::event::{self, Ask, Event, Request, Who};
 use grid_sim::plan::MS;
 use grid_sim::{Plan, Rng, World};
 
@@ -263,6 +264,50 @@ fn shrink_and_death() -> World {
 #[test]
 fn who_was_dropped_does_not_take_over() {
     fine(&shrink_and_death());
+}
+
+/// An heir drops a replica that it did not hear from. Then its question reaches that replica.
+fn late_collect() -> World {
+    let mut world = cluster(3, 2, 1, 8);
+    assert!(put(&mut world, P0, 7));
+    let Record { primary, isr, .. } = record(&world, P0);
+    let backups: Vec<MemberId> = isr.into_iter().filter(|id| *id != primary).collect();
+    let (heir, deaf) = (backups[0], backups[1]);
+    let at = slot(&world, deaf);
+    for place in (0..5).filter(|place| *place != at) {
+        world.cut(at, place);
+    }
+    change(&mut world, heir, P0, Change::Promote);
+    let gone = |world: &World| !record(world, P0).in_sync(deaf) && serves(world, heir, P0);
+    assert!(world.run_until(800, gone), "{:?} {:?}", world.violation, record(&world, P0));
+    let term = record(&world, P0).term;
+    let ask = |world: &mut World| {
+        let (mut bytes, body) = (Vec::new(), Body::Collect { have: Seq(1) });
+        Message { partition: P0, term, body }.write(&mut bytes);
+        let message = event::Message::Link(bytes.into());
+        let (from, to) = (Who::Member(heir), Who::Member(deaf));
+        world.at(world.now, Event::Arrive { from, to, message });
+        world.run_for(1);
+    };
+    let synced = |world: &World| world.members[&deaf].cells[0].replica.is_synced();
+    // Before it hears that it was dropped, and after.
+    ask(&mut world);
+    let end = world.log.len() as u64;
+    world.follow_log_to(deaf, end);
+    world.run_for(1);
+    assert!(!synced(&world), "it may have what nobody else has");
+    ask(&mut world);
+    assert!(!synced(&world), "it may have what nobody else has");
+    world.uncut();
+    assert!(world.run_until(3_000, World::is_healed), "{:?} {}", world.violation, world.unhealed());
+    assert!(synced(&world));
+    world
+}
+
+#[test]
+fn who_was_dropped_is_not_in_sync_when_a_late_question_comes() {
+    fine(&late_collect());
+    assert!(finds(Mutant::SyncedThoughDropped, late_collect));
 }
 
 /// The only in-sync replica dies; what was dropped before is what is left.
@@ -527,7 +572,7 @@ fn unseen_expiry() -> World {
         partition: P0,
         ask: Ask::Put(0, 5),
     };
-    world.send(Who::Client(0), Who::Member(heir), Message::Request(request));
+    world.send(Who::Client(0), Who::Member(heir), event::Message::Request(request));
     world.run_for(20);
     world.uncut();
     assert!(world.run_until(2_000, World::is_healed), "{:?} {}", world.violation, world.unhealed());

@@ -179,7 +179,8 @@ async fn a_broken_frame_ends_its_connection_and_no_other() {
 
 #[tokio::test]
 async fn limits_and_types_are_told_before_anything_is_applied() {
-    let small = StructureConfig::Queue(QueueConfig { items_max: Some(2) });
+    let small =
+        StructureConfig::Queue(QueueConfig { items_max: Some(2), ..QueueConfig::default() });
     let member = Member::builder()
         .structure("small", small)
         .set("memory.budget", "16MiB")

@@ -300,7 +300,7 @@ impl World {
     ) -> Result<(StructureId, StructureConfig)> {
         let config = match kind {
             StructureKind::Map => StructureConfig::Map(MapConfig::default()),
-            StructureKind::Queue => StructureConfig::Queue(QueueConfig { items_max: None }),
+            StructureKind::Queue => StructureConfig::Queue(QueueConfig::default()),
             StructureKind::Topic => StructureConfig::Topic,
         };
         let index = Index(self.control.index().0 + 1);

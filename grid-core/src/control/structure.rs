@@ -27,6 +27,19 @@ impl std::fmt::Display for StructureKind {
     }
 }
 
+/// When an operation is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ack {
+    /// Once every in-sync replica has what the answer saw: nothing that was answered is lost while one of them
+    /// lives.
+    #[default]
+    All,
+    /// Once the primary has applied it. The backups follow, as far behind as the partition's ring allows; if the
+    /// primary dies or is cut off, what they lack is lost.
+    Primary,
+}
+
 /// Configuration of a map; fixed when its name is first used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MapConfig {
@@ -34,6 +47,8 @@ pub struct MapConfig {
     pub ttl_ms: Option<u64>,
     /// Entries that nobody accesses for this long expire, in milliseconds.
     pub max_idle_ms: Option<u32>,
+    /// When operations are answered.
+    pub ack: Ack,
 }
 
 /// Configuration of a queue; fixed when its name is first used.
@@ -41,6 +56,8 @@ pub struct MapConfig {
 pub struct QueueConfig {
     /// Most items that the queue takes; none: as memory allows.
     pub items_max: Option<u64>,
+    /// When operations are answered.
+    pub ack: Ack,
 }
 
 /// Configuration of a structure.
@@ -55,6 +72,16 @@ pub enum StructureConfig {
 }
 
 impl StructureConfig {
+    /// When operations are answered.
+    #[must_use]
+    pub fn ack(&self) -> Ack {
+        match self {
+            StructureConfig::Map(config) => config.ack,
+            StructureConfig::Queue(config) => config.ack,
+            StructureConfig::Topic => Ack::All,
+        }
+    }
+
     /// The kind that this configures.
     #[must_use]
     pub fn kind(&self) -> StructureKind {

@@ -89,7 +89,7 @@ fn the_first_use_of_a_name_decides_its_id_kind_and_configuration() {
     let mut log = Log::new(config(7, 1, 1));
     let mut declare =
         |name: &str, config| log.apply(Command::Declare { name: name.into(), config });
-    let first = StructureConfig::Map(MapConfig { ttl_ms: Some(5), max_idle_ms: None });
+    let first = StructureConfig::Map(MapConfig { ttl_ms: Some(5), ..MapConfig::default() });
     let agreed = Outcome::Declared(StructureId(0), first.clone());
     assert_eq!(declare("a", first), agreed);
     assert_eq!(declare("a", StructureConfig::Map(MapConfig::default())), agreed);

@@ -52,7 +52,11 @@ impl QueuePart {
     }
 
     pub(super) fn emptied(&self, env: &Env) -> Self {
-        Self::new(&QueueConfig { items_max: Some(self.items_max) }, env, Seq(0))
+        Self::new(
+            &QueueConfig { items_max: Some(self.items_max), ..QueueConfig::default() },
+            env,
+            Seq(0),
+        )
     }
 
     /// The items from an ordinal on, with theirs.

@@ -1,11 +1,14 @@
 //! A replica that follows a primary, or is being copied to.
 
-use super::{Context, Replica, Role};
+use super::leading::FRESH_LEASES;
+use super::{Context, Done, Replica, Role};
 use crate::error::{Error, Kind, Result};
 use crate::ids::{MemberId, Seq, StructureId, Term};
 use crate::mutant::{self, Mutant};
+use crate::partition::{Outcome, Request};
 use crate::time::Nanos;
 use crate::wire::link::{Body, Message};
+use std::time::Duration;
 
 /// Bytes of records in the answer to an heir.
 const COLLECTED_BYTES: usize = 1 << 20;
@@ -32,6 +35,8 @@ pub(super) struct Fresh {
     pub(super) at: Nanos,
     /// Reads ask for it until then.
     pub(super) wanted_until: Nanos,
+    /// When the primary was asked for it last.
+    asked: Nanos,
 }
 
 impl Replica {
@@ -62,9 +67,12 @@ impl Replica {
                 }
                 if after <= self.partition.last() {
                     self.replicate(records, committed, cx)?;
-                    if committed <= self.partition.last() {
-                        self.fresh.at = self.fresh.at.max(Nanos(fresh));
-                    }
+                }
+                let here = after <= self.partition.last() && committed <= self.partition.last();
+                if here || (fresh > 0 && mutant::is(Mutant::FreshAhead)) {
+                    let from_receipt = fresh > 0 && mutant::is(Mutant::FreshFromReceipt);
+                    let at = if from_receipt { cx.now } else { Nanos(fresh) };
+                    self.fresh.at = self.fresh.at.max(at);
                 }
                 Ok(Answer::Ack(term))
             }
@@ -102,6 +110,64 @@ impl Replica {
                 }
                 Ok(Answer::Nothing)
             }
+        }
+    }
+
+    /// Answers a read from what is committed here, if it was the latest not longer than `bound` ago. The age is
+    /// counted by this member's clock from when it asked the primary, and an eighth longer for clocks that
+    /// go slow.
+    pub(super) fn read_stale(
+        &mut self,
+        cx: &Context<'_>,
+        request: &Request<'_>,
+        bound: Duration,
+        reply: &mut Vec<u8>,
+    ) -> Done {
+        let refused = |text| {
+            let wait = Duration::from_millis(5);
+            Done::Refused(Error::with(Kind::NotServing, text).retry_in(wait))
+        };
+        if request.op.code().writes() || self.partition.is_copying() {
+            return refused("another member serves the partition");
+        }
+        let lease = self.rules.lease.0;
+        self.fresh.wanted_until = cx.now.plus(Nanos(lease * FRESH_LEASES));
+        let age = cx.now.since(self.fresh.at).0;
+        let bound = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+        let old = age.saturating_add(age / 8) > bound && !mutant::is(Mutant::StaleUnbounded);
+        if old || self.fresh.at == Nanos(0) {
+            return refused("the replica is not fresh enough; the primary answers");
+        }
+        let mark = reply.len();
+        match self.partition.step(cx.clock, request, reply) {
+            Outcome::Answered(gate)
+                if gate <= self.partition.committed() || mutant::is(Mutant::StaleUncommitted) =>
+            {
+                Done::Answered(gate)
+            }
+            Outcome::Refused(error) => Done::Refused(error),
+            _ => {
+                reply.truncate(mark);
+                refused("what the replica has is not committed yet; the primary answers")
+            }
+        }
+    }
+
+    /// Asks the primary to tell how fresh this replica is, while reads want to know and it does not.
+    pub(super) fn ask_for_stamps(
+        &mut self,
+        cx: &Context<'_>,
+        send: &mut dyn FnMut(MemberId, &[u8]),
+    ) {
+        let now = cx.now;
+        let (known, asked) = (now.since(self.fresh.at).0, now.since(self.fresh.asked).0);
+        let lease = self.rules.lease.0;
+        let due = self.fresh.wanted_until > now && known > lease / 8 && asked > lease / 16;
+        if due && self.is_synced() && self.record.primary != self.rules.me {
+            self.fresh.asked = now;
+            let mut bytes = Vec::new();
+            self.write_answer(Answer::Ack(self.synced), cx, &mut bytes);
+            send(self.record.primary, &bytes);
         }
     }
 
@@ -202,6 +268,7 @@ impl Replica {
                 return Ok(Answer::Nothing);
             }
             self.partition.copy_begin();
+            self.fresh = Fresh::default();
             (self.copy, self.synced) = ((term, stream, 0), Term(0));
         } else if (term, stream) != known && !mutant::is(Mutant::CopyMixed) {
             return Ok(Answer::Nothing);

@@ -17,7 +17,7 @@ const PIECE_BYTES: usize = 48 << 10;
 /// Records with which a message of a copy takes no piece.
 const COPY_RECORDS_BYTES: usize = 256 << 10;
 /// A replica that asked for freshness is told for this long, in lengths of a lease.
-const FRESH_LEASES: u64 = 10;
+pub(super) const FRESH_LEASES: u64 = 10;
 
 /// A primary that serves.
 #[derive(Debug)]
@@ -282,7 +282,8 @@ impl Replica {
         if !leads {
             return false;
         }
-        let sure = leading.lease_holds(now) && committed >= leading.inherited;
+        let sure = (leading.lease_holds(now) || mutant::is(Mutant::FreshNoLease))
+            && (committed >= leading.inherited || mutant::is(Mutant::FreshEarly));
         let Some(follower) = leading.followers.iter_mut().find(|f| f.member == to) else {
             return false;
         };
@@ -376,13 +377,17 @@ impl Replica {
         let may_shrink = record.isr.len() > rules.min_in_sync;
         let mut in_sync = leading.followers.iter().filter(|f| record.in_sync(f.member));
         if may_shrink && let Some(slow) = in_sync.find(|follower| lags(follower, leases)) {
-            return Some(Change::Shrink(slow.member));
+            let slow = slow.member;
+            self.flaps.dropped(slow, cx.now, &rules);
+            return Some(Change::Shrink(slow));
         }
         // What a learner's copy began with it has no records of: an heir that lacked some could never get them
         // from it, so everybody in sync has to have them before it joins.
         let required = leading.followers.iter().filter(|follower| follower.required);
         let everywhere =
             required.map(|follower| leading.acked(follower.member)).min().unwrap_or(last);
+        // Where nothing commits without it, even one that is dropped again and again is welcome.
+        let needed = record.isr.len() < rules.min_in_sync;
         let caught_up = |follower: &&Follower| {
             let streams = matches!(follower.state, State::Streaming);
             !record.in_sync(follower.member)
@@ -391,6 +396,7 @@ impl Replica {
                 && follower.acked >= committed
                 && (follower.copied <= everywhere || mutant::is(Mutant::AddEarly))
                 && cx.now.since(leases.answered(follower.member)) < rules.patience
+                && (needed || self.flaps.may_join(follower.member, cx.now))
         };
         if let Some(ready) = leading.followers.iter().find(caught_up) {
             return Some(Change::Add(ready.member));

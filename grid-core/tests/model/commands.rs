@@ -42,10 +42,16 @@ pub(crate) fn env(budget: u64, reserve_bytes: u64) -> Env {
 pub(crate) fn partition(env: Env) -> Partition {
     let mut partition = Partition::new(PartitionId(0), env);
     for (m, (ttl_ms, max_idle_ms)) in (0..).zip(LIVES) {
-        partition.declare(map(m), &StructureConfig::Map(MapConfig { ttl_ms, max_idle_ms }));
+        partition.declare(
+            map(m),
+            &StructureConfig::Map(MapConfig { ttl_ms, max_idle_ms, ..MapConfig::default() }),
+        );
     }
     for (q, items_max) in (0..).zip(QUEUE_MAX) {
-        partition.declare(queue(q), &StructureConfig::Queue(QueueConfig { items_max }));
+        partition.declare(
+            queue(q),
+            &StructureConfig::Queue(QueueConfig { items_max, ..QueueConfig::default() }),
+        );
     }
     partition.declare(TOPIC, &StructureConfig::Topic);
     partition.set_subscribers(TOPIC, 1).unwrap();

@@ -3,12 +3,12 @@
 use super::pattern::Pattern;
 use super::problem::{Origin, Problem, nearest};
 use super::value::Value;
-use grid_core::control::{MapConfig, QueueConfig, StructureConfig, StructureKind};
+use grid_core::control::{Ack, MapConfig, QueueConfig, StructureConfig, StructureKind};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-const MAP_KEYS: &[&str] = &["max-idle", "time-to-live"];
-const QUEUE_KEYS: &[&str] = &["items-max"];
+const MAP_KEYS: &[&str] = &["ack", "max-idle", "time-to-live"];
+const QUEUE_KEYS: &[&str] = &["ack", "items-max"];
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const TTL_RANGE: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY.saturating_mul(36_500);
@@ -139,6 +139,12 @@ impl Structures {
                 self.maps.section(pattern, origin)?.max_idle_ms =
                     u32::try_from(idle.as_millis()).ok();
             }
+            (StructureKind::Map, "ack") => {
+                self.maps.section(pattern, origin)?.ack = ack(value).map_err(impossible)?;
+            }
+            (StructureKind::Queue, "ack") => {
+                self.queues.section(pattern, origin)?.ack = ack(value).map_err(impossible)?;
+            }
             (StructureKind::Queue, "items-max") => {
                 let items_max = value.whole(1..=u64::MAX).map_err(impossible)?;
                 self.queues.section(pattern, origin)?.items_max = Some(items_max);
@@ -167,6 +173,11 @@ impl Structures {
         self.queues.check(StructureKind::Queue, problems);
         self.topics.check(StructureKind::Topic, problems);
     }
+}
+
+fn ack(value: &Value) -> Result<Ack, String> {
+    let known = [("all", Ack::All), ("primary", Ack::Primary)];
+    value.one_of(&known)
 }
 
 fn unknown(kind: StructureKind, place: &str, key: &str) -> String {

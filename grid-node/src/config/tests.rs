@@ -1,7 +1,7 @@
 //! Tests of the configuration as a whole.
 
 use super::*;
-use grid_core::control::{MapConfig, QueueConfig};
+use grid_core::control::{Ack, MapConfig, QueueConfig};
 use proptest::prelude::*;
 
 fn problems(text: &str) -> String {
@@ -54,11 +54,22 @@ fn the_examples_in_the_comments_of_the_default_file_are_right() {
     let text: String = DEFAULT_TOML.lines().filter_map(example).collect();
     let config = Layers::new().text("examples", &text).build().unwrap();
     assert_eq!(ttl(&config, "orders-2"), Some(3_600_000));
-    let queue = QueueConfig { items_max: Some(100_000) };
+    let queue = QueueConfig { items_max: Some(100_000), ..QueueConfig::default() };
     assert_eq!(
         config.structure_config(StructureKind::Queue, "inbox"),
         StructureConfig::Queue(queue)
     );
+}
+
+#[test]
+fn maps_and_queues_say_when_they_answer() {
+    let text = "[map.fast]\nack = \"primary\"\n[queue.\"*\"]\nack = \"all\"\n";
+    let config = Layers::new().text("t", text).build().unwrap();
+    assert_eq!(config.structure_config(StructureKind::Map, "fast").ack(), Ack::Primary);
+    assert_eq!(config.structure_config(StructureKind::Map, "other").ack(), Ack::All);
+    assert_eq!(config.structure_config(StructureKind::Queue, "q").ack(), Ack::All);
+    let problems = Layers::new().text("t", "[map.a]\nack = \"none\"\n").build().unwrap_err();
+    assert!(problems.to_string().contains("one of all, primary"), "{problems}");
 }
 
 #[test]
@@ -141,7 +152,7 @@ fn every_problem_is_told_at_once_with_its_place_key_value_and_what_is_possible()
         r#"f.toml:6: unknown setting "cluster.nmae"; did you mean cluster.name?"#,
         r#"f.toml:7: unknown setting "clutser"; did you mean cluster?"#,
         r#"f.toml:11: map."a".time-to-live is "0s"; possible: 1ms to 36500d, as "250ms", "5s", "10m", "1h30m", "7d""#,
-        r#"f.toml:12: unknown setting "ttl" in map."a"; possible: max-idle, time-to-live"#,
+        r#"f.toml:12: unknown setting "ttl" in map."a"; possible: ack, max-idle, time-to-live"#,
         r#"f.toml:13: the name "b*c*" holds `*` more than once"#,
         r#"f.toml:15: unknown setting "x" in topic."t"; topics have none yet"#,
         r#"f.toml:17: log.level is "loud"; possible: one of off, error, warn, info, debug, trace"#,

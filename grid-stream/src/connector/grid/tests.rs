@@ -109,9 +109,10 @@ impl Invoke for Local {
         let id = StructureId(u32::try_from(slot).unwrap());
         let config = match kind {
             StructureKind::Map => StructureConfig::Map(MapConfig::default()),
-            StructureKind::Queue => {
-                StructureConfig::Queue(QueueConfig { items_max: Some(self.queue_max.into()) })
-            }
+            StructureKind::Queue => StructureConfig::Queue(QueueConfig {
+                items_max: Some(self.queue_max.into()),
+                ..QueueConfig::default()
+            }),
             StructureKind::Topic => StructureConfig::Topic,
         };
         self.cells.iter().for_each(|cell| cell.lock().declare(id, &config));
