@@ -48,6 +48,10 @@ mutants! {
     TransferUndrained;
     /// An heir serves without asking the others what they have.
     NoCollect;
+    /// A barrier of the control log that began before a read proves who led at the read.
+    BarrierBefore;
+    /// A barrier proves who leads, whatever the table says after it.
+    BarrierUnchecked;
     /// Writes commit with too few in-sync replicas.
     MinIgnored;
     /// One acknowledgement is enough.

@@ -9,10 +9,12 @@
 
 mod following;
 mod leading;
+mod proof;
 mod takeover;
 
 pub use following::Answer;
 pub use leading::Follower;
+pub use proof::Proof;
 
 use crate::control::{Change, Record, StructureConfig};
 use crate::error::{Error, Kind};
@@ -66,6 +68,19 @@ pub struct Rules {
     pub resend: Nanos,
 }
 
+/// How an operation ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Done {
+    /// The answer may leave once [`Partition::committed`] has reached this.
+    Answered(Seq),
+    /// The answer saw only what is committed, and may leave once [`Replica::proof`] of this number is there.
+    Unproven(u64),
+    /// Nothing was applied for this request.
+    Refused(Error),
+    /// Call again.
+    Again,
+}
+
 #[derive(Debug)]
 enum Role {
     /// It may hold data, in sync with the term `synced` or not.
@@ -92,6 +107,7 @@ pub struct Replica {
     copy: (Term, u64, u32),
     /// What the primary last said of how fresh this replica is, and until when it was asked to.
     fresh: following::Fresh,
+    proofs: proof::Proofs,
     /// A change that was proposed and not settled: acted upon or not, by its kind.
     proposal: Option<(Version, Change)>,
 }
@@ -111,6 +127,7 @@ impl Replica {
             role: Role::Following,
             copy: (Term(0), 0, 0),
             fresh: following::Fresh::default(),
+            proofs: proof::Proofs::default(),
             proposal: None,
         }
     }
@@ -252,51 +269,62 @@ impl Replica {
         Error::with(Kind::NotServing, text).retry_in(std::time::Duration::from_millis(5))
     }
 
-    /// Executes an operation as the primary. The answer may leave once [`Partition::committed`] has reached the
-    /// gate, and only while this replica [`Replica::is_serving`].
+    /// Executes an operation as the primary. The answer may leave when it says so, and only while this replica
+    /// [`Replica::is_serving`].
     pub fn submit(
         &mut self,
         cx: &Context<'_>,
         request: &Request<'_>,
         mode: Read,
         reply: &mut Vec<u8>,
-    ) -> Outcome {
-        let sure = match self.leads() {
-            Ok(leading) => leading.lease_holds(cx.now) && mode != Read::Confirmed,
-            Err(error) => return Outcome::Refused(error),
+    ) -> Done {
+        let lease = match self.leads() {
+            Ok(leading) => leading.lease_holds(cx.now),
+            Err(error) => return Done::Refused(error),
         };
-        if self.record.lost_at > Index(0)
-            && cx.structures.since(request.structure) < self.record.lost_at
-        {
-            return Outcome::Refused(Error::with(Kind::Lost, lost(&self.record)));
-        }
-        if request.stamp.is_some()
-            && self.partition.expired_index() > cx.applied
-            && !mutant::is(Mutant::ExpiryUnseen)
-        {
-            let text = "this member has not heard yet which sessions have ended";
-            let wait = std::time::Duration::from_millis(5);
-            return Outcome::Refused(Error::with(Kind::NotServing, text).retry_in(wait));
+        if let Err(error) = self.may_execute(cx, request) {
+            return Done::Refused(error);
         }
         let (mark, before) = (reply.len(), self.partition.last());
         let gate = match self.partition.step(cx.clock, request, reply) {
             Outcome::Answered(gate) => gate,
-            other => return other,
+            Outcome::Refused(error) => return Done::Refused(error),
+            Outcome::Again => return Done::Again,
         };
-        if sure || gate > before {
-            return Outcome::Answered(gate);
+        if (lease && mode != Read::Confirmed) || gate > before {
+            return Done::Answered(gate);
         }
-        // Somebody else may lead by now: the answer leaves once all in-sync replicas have acknowledged
-        // something that was logged after it was found.
+        // Somebody else may lead by now. Where a silent lessor must not be dropped, the control log is asked.
         let last = self.partition.last();
+        let stuck = !lease && self.record.isr.len() <= self.rules.min_in_sync;
+        if stuck && last == before && gate <= self.partition.committed() {
+            return Done::Unproven(self.proofs.ask());
+        }
+        // Elsewhere the answer leaves once all in-sync replicas have acknowledged something that was logged after
+        // it was found.
         let proof = if last > before { Ok(last) } else { self.partition.barrier(cx.clock) };
         match proof {
-            Ok(seq) => Outcome::Answered(gate.max(seq)),
+            Ok(seq) => Done::Answered(gate.max(seq)),
             Err(error) => {
                 reply.truncate(mark);
-                Outcome::Refused(error)
+                Done::Refused(error)
             }
         }
+    }
+
+    /// Whether the primary executes the request, as far as what was lost and who has ended say so.
+    fn may_execute(&self, cx: &Context<'_>, request: &Request<'_>) -> Result<(), Error> {
+        let lost_at = self.record.lost_at;
+        if lost_at > Index(0) && cx.structures.since(request.structure) < lost_at {
+            return Err(Error::with(Kind::Lost, lost(&self.record)));
+        }
+        let unseen = self.partition.expired_index() > cx.applied;
+        if request.stamp.is_some() && unseen && !mutant::is(Mutant::ExpiryUnseen) {
+            let text = "this member has not heard yet which sessions have ended";
+            let wait = std::time::Duration::from_millis(5);
+            return Err(Error::with(Kind::NotServing, text).retry_in(wait));
+        }
+        Ok(())
     }
 
     /// Does what is due by the clock. Returns what to propose for this partition, as long as it stands;

@@ -18,15 +18,15 @@ use grid_core::Read;
 use grid_core::control::{Change, Record};
 use grid_core::error::{Error, Kind, Result};
 use grid_core::ids::{Index, MemberId, PartitionId, Seq, SessionId, StructureId, Term, Version};
-use grid_core::partition::{Outcome, Partition, Request};
-use grid_core::replica::{Answer, Context, Replica};
+use grid_core::partition::{Partition, Request};
+use grid_core::replica::{Answer, Context, Done, Replica};
 use grid_core::time::Nanos;
 use grid_core::wire::link::Message;
 use grid_core::wire::{begin_frame, end_frame};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::task::Waker;
-use waiting::Waiting;
+use waiting::{Wait, Waiting};
 
 /// See the module documentation. Aligned so that neighbours do not share cache lines.
 #[derive(Debug)]
@@ -102,14 +102,15 @@ impl Cell {
         let cx = shared.context(now);
         let mut state = self.state.lock();
         let last = state.replica.last();
-        let gate = loop {
+        let wait = loop {
             if !alive() {
                 return Submitted::Refused(session_expired());
             }
             match state.replica.submit(&cx, request, read, reply.out) {
-                Outcome::Answered(gate) => break gate,
-                Outcome::Again => MutexGuard::bump(&mut state),
-                Outcome::Refused(error) => {
+                Done::Answered(gate) => break Wait::Commit(gate),
+                Done::Unproven(number) => break Wait::Proof(number),
+                Done::Again => MutexGuard::bump(&mut state),
+                Done::Refused(error) => {
                     let unknown = error.kind() == Kind::UnknownStructure;
                     if !unknown || !declare(&cx, &mut state.replica, request.structure) {
                         return Submitted::Refused(error);
@@ -117,7 +118,10 @@ impl Cell {
                 }
             }
         };
-        let waits = gate > state.replica.partition().committed();
+        let waits = match wait {
+            Wait::Commit(gate) => gate > state.replica.partition().committed(),
+            Wait::Proof(_) => true,
+        };
         // The replies of operations that were applied just now are bounded by the room of the ring.
         let applied = reply.writes && state.replica.last() > last;
         if waits && state.waiting.is_full() && !applied {
@@ -127,7 +131,7 @@ impl Cell {
         let submitted = match to {
             Some(to) if waits => {
                 let bytes = reply.out.get(reply.at..).unwrap_or_default();
-                state.waiting.park(shared, gate, to, bytes);
+                state.waiting.park(shared, wait, to, bytes);
                 reply.out.truncate(reply.at);
                 Submitted::Parked
             }
@@ -278,6 +282,22 @@ impl Cell {
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         change
+    }
+
+    /// The barrier of the control log that reads wait for: to be begun now.
+    pub(crate) fn begin_barrier(&self) -> Option<u64> {
+        let mut state = self.state.lock();
+        if state.waiting.wants_proof() { state.replica.begin_barrier() } else { None }
+    }
+
+    /// It has ended, with this record of the table, or in vain.
+    pub(crate) fn barrier_done(&self, shared: &Shared, number: u64, record: Option<&Record>) {
+        let cx = shared.context(shared.now());
+        let mut state = self.state.lock();
+        state.replica.barrier_done(number, record);
+        let wakers = state.settle(shared, &cx);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Members that are being copied to.
@@ -436,7 +456,7 @@ impl State {
             }
         }
         self.relink(shared);
-        self.waiting.release(shared, self.replica.partition().committed(), &mut wakers);
+        self.waiting.release(shared, &mut self.replica, &mut wakers);
         self.audience.publish(self.replica.partition_mut(), &mut wakers);
         wakers
     }

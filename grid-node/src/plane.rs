@@ -4,7 +4,7 @@
 use crate::cell::partition_at;
 use crate::cluster::{ControlEvent, ControlLog, CopyBrief, Host};
 use crate::shared::Shared;
-use grid_core::control::{Change, Command, Record};
+use grid_core::control::{Change, Command, ControlState, Record};
 use grid_core::handle::ClusterView;
 use grid_core::ids::{Index, MemberId, PartitionId, SessionId, Version};
 use grid_core::lease::{Beacon, BeaconReply};
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// For one proposal. It is made again as long as it stands.
 const PROPOSING: Duration = Duration::from_secs(2);
+/// For one barrier: then the reads that wait for it are refused.
+const PROVING: Duration = Duration::from_millis(500);
 
 /// The data plane, once there is one: until the member has started, it holds nothing.
 #[derive(Clone, Debug, Default)]
@@ -176,12 +178,19 @@ impl Host for Plane {
 pub(crate) struct Duty {
     shared: Arc<Shared>,
     proposing: Arc<AtomicBool>,
+    /// A barrier is under way.
+    proving: Arc<AtomicBool>,
     beacon_due: Instant,
 }
 
 impl Duty {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Duty { shared, proposing: Arc::default(), beacon_due: Instant::now() }
+        Duty {
+            shared,
+            proposing: Arc::default(),
+            proving: Arc::default(),
+            beacon_due: Instant::now(),
+        }
     }
 
     /// How often [`Duty::tick`] is due.
@@ -207,6 +216,7 @@ impl Duty {
                 changes.push((partition_at(n), version, change));
             }
         }
+        self.prove();
         if !changes.is_empty() && !self.proposing.swap(true, Ordering::AcqRel) {
             let (shared, proposing) = (Arc::clone(&self.shared), Arc::clone(&self.proposing));
             let command = Command::Change { by: shared.member, changes };
@@ -217,6 +227,32 @@ impl Duty {
                 proposing.store(false, Ordering::Release);
             });
         }
+    }
+
+    /// Asks the control log who leads, for reads whose lessor is silent: one barrier for all of them.
+    fn prove(&self) {
+        if self.proving.load(Ordering::Acquire) {
+            return;
+        }
+        let cells = self.shared.cells().iter().enumerate();
+        let begun = cells.filter_map(|(n, cell)| Some((partition_at(n), cell.begin_barrier()?)));
+        let begun: Vec<(PartitionId, u64)> = begun.collect();
+        if begun.is_empty() {
+            return;
+        }
+        self.proving.store(true, Ordering::Release);
+        let (shared, proving) = (Arc::clone(&self.shared), Arc::clone(&self.proving));
+        tokio::spawn(async move {
+            let known = shared.agreed.node.barrier(PROVING).await.is_ok();
+            for (partition, number) in begun {
+                let table = |state: &ControlState| state.record(partition).cloned();
+                let record = if known { shared.agreed.read(table) } else { None };
+                if let Ok(cell) = shared.cell(partition) {
+                    cell.barrier_done(&shared, number, record.as_ref());
+                }
+            }
+            proving.store(false, Ordering::Release);
+        });
     }
 
     fn bound_copies(&self) {

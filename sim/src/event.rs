@@ -1,7 +1,7 @@
 //! What happens, and what travels.
 
 use grid_core::control::{Command, Record};
-use grid_core::ids::{MemberId, PartitionId, RequestId, SessionId, Term};
+use grid_core::ids::{Index, MemberId, PartitionId, RequestId, SessionId, Term};
 use grid_core::lease::{Beacon, BeaconReply};
 use std::sync::Arc;
 
@@ -105,6 +105,10 @@ pub enum Message {
     Propose(Command),
     /// To the control log.
     Alive,
+    /// To the control log: how far is it? And back. It is about a read in a partition.
+    Barrier(PartitionId, u64),
+    /// To a member.
+    BarrierAt(PartitionId, u64, Index),
     /// To a member.
     Request(Request),
     /// To a client.
@@ -142,6 +146,8 @@ pub enum Event {
     Restart(usize),
     /// A session ends.
     Expire(SessionId),
+    /// The control log has not answered in time.
+    BarrierFailed(MemberId, PartitionId, u64),
     /// The operator gives a lost partition an owner.
     ResetLost(PartitionId),
     /// The operator lets structures answer again where data was lost.

@@ -50,6 +50,10 @@ impl World {
             (Who::Member(_), Message::Propose(Command::Change { by, changes })) => {
                 self.propose(by, changes);
             }
+            (Who::Member(_), Message::Barrier(partition, number)) => {
+                let answer = Message::BarrierAt(partition, number, self.head.index());
+                self.send(Who::Log, from, answer);
+            }
             (Who::Client(at), Message::Open) => {
                 if let Outcome::SessionOpened(id) = self.commit(Command::OpenSession) {
                     self.send(Who::Log, Who::Client(at), Message::Opened(id));

@@ -14,12 +14,12 @@ use std::time::Instant;
 struct Total {
     seeds: u64,
     bad: BTreeMap<u64, String>,
-    sums: [u64; 13],
+    sums: [u64; 16],
     /// Nanoseconds on a core, where the system tells.
     cpu: u64,
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 16] = [
     "events",
     "checked operations",
     "faults",
@@ -32,6 +32,9 @@ const NAMES: [&str; 13] = [
     "windows",
     "withheld",
     "given up",
+    "resets",
+    "resets with data",
+    "barriers",
     "virtual s",
 ];
 
@@ -51,6 +54,9 @@ impl Total {
             c.windows,
             c.withheld,
             c.given_up,
+            c.resets,
+            c.kept,
+            c.barriers,
             report.time / 1_000_000_000,
         ];
         self.seeds += 1;

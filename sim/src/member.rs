@@ -12,7 +12,7 @@ use grid_core::mutant::{self, Mutant};
 use grid_core::op::{Life, Op, Part};
 use grid_core::partition::{self, Env, Outcome, Stamp};
 use grid_core::partitioning::partition_of_name;
-use grid_core::replica::{Context, Replica, Rules, Structures};
+use grid_core::replica::{Context, Done, Proof, Replica, Rules, Structures};
 use grid_core::store::hash64;
 use grid_core::time::{ManualClock, Nanos};
 use grid_core::wire::bytes::{KeyRef, Reader};
@@ -30,10 +30,17 @@ pub const KEYS: u8 = 3;
 
 const TAG: TypeTag = TypeTag(-8);
 
-/// A reply that waits for its gate.
+/// What a reply waits for.
+#[derive(Clone, Copy, Debug)]
+enum Gate {
+    Commit(Seq),
+    Proof(u64),
+}
+
+/// A reply that waits.
 #[derive(Debug)]
 pub struct Parked {
-    gate: Seq,
+    gate: Gate,
     request: Request,
     values: Values,
 }
@@ -271,6 +278,20 @@ impl Member {
         (change, sent)
     }
 
+    /// The barriers that reads wait for, begun now.
+    #[must_use]
+    pub(crate) fn begin_barriers(&mut self) -> Vec<(PartitionId, u64)> {
+        let mut leading = self.serves;
+        let mut begun = Vec::new();
+        while leading != 0 {
+            let partition = PartitionId(leading.trailing_zeros() as u16);
+            leading &= leading - 1;
+            let replica = &mut self.cells[usize::from(partition.0)].replica;
+            begun.extend(replica.begin_barrier().map(|number| (partition, number)));
+        }
+        begun
+    }
+
     /// Up to where every cell has followed the table.
     #[must_use]
     pub fn stepped(&self) -> Index {
@@ -306,9 +327,10 @@ impl Member {
             submit(&mut cell.replica, cx, (request, stamp), (seed, keys), &mut reply)
         });
         let gate = match outcome {
-            Outcome::Answered(gate) => gate,
-            Outcome::Again => return None,
-            Outcome::Refused(error) => {
+            Done::Answered(gate) => Gate::Commit(gate),
+            Done::Unproven(number) => Gate::Proof(number),
+            Done::Again => return None,
+            Done::Refused(error) => {
                 return match error.kind() {
                     Kind::NotServing => Some(No::Elsewhere),
                     Kind::Lost => Some(No::Lost),
@@ -335,11 +357,15 @@ impl Member {
         let (committed, term) = (cell.replica.partition().committed(), cell.replica.synced());
         let mut out = Vec::new();
         cell.parked.retain(|parked| {
-            let go = parked.gate <= committed;
-            if go {
+            let proof = match parked.gate {
+                Gate::Commit(gate) if gate <= committed => Proof::Proven,
+                Gate::Commit(_) => Proof::Waits,
+                Gate::Proof(number) => cell.replica.proof(number),
+            };
+            if proof == Proof::Proven {
                 out.push((parked.request, term, parked.values));
             }
-            !go
+            proof == Proof::Waits
         });
         out
     }
@@ -351,7 +377,7 @@ fn submit(
     (request, stamp): (Request, Option<Stamp>),
     (seed, keys): (u64, &[u64; KEYS as usize]),
     reply: &mut Vec<u8>,
-) -> Outcome {
+) -> Done {
     let key_bytes = |k: u8| keys[usize::from(k)].to_be_bytes();
     let value = |v: u64| v.to_be_bytes();
     let (k, a, b) = match request.ask {
@@ -385,10 +411,10 @@ fn submit(
     let request = partition::Request { structure, op, stamp, hash, again };
     loop {
         match replica.submit(cx, &request, mode, reply) {
-            Outcome::Refused(error) if error.kind() == Kind::UnknownStructure => {
+            Done::Refused(error) if error.kind() == Kind::UnknownStructure => {
                 let partition = replica.partition().id();
                 let Some(config) = cx.structures.config(structure, partition) else {
-                    return Outcome::Again;
+                    return Done::Again;
                 };
                 replica.partition_mut().declare(structure, &config);
             }

@@ -30,6 +30,8 @@ pub struct Plan {
     pub faults: bool,
     /// Whether the last replica of a partition may die, and an operator does what there is to do then.
     pub losses: bool,
+    /// How long a member waits for a barrier of the control log, in nanoseconds.
+    pub barrier: u64,
     /// The partition whose cell follows the table slowly.
     pub slow: usize,
     /// How much of the network's misbehaviour there is, in permille of the usual.
@@ -81,6 +83,7 @@ impl Plan {
             end: 6_000 * MS,
             faults: true,
             losses: rng.chance(200),
+            barrier: 40 * MS,
             slow: rng.below(6),
             noise: [1000, 1000, 400, 2500][rng.below(4)],
             clock_permille: 20,
@@ -109,6 +112,7 @@ impl Plan {
             end: u64::MAX,
             faults: false,
             losses: false,
+            barrier: 40 * MS,
             slow: usize::MAX,
             noise: 0,
             clock_permille: 0,

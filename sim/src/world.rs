@@ -49,6 +49,10 @@ pub struct Counts {
     pub resets: u64,
     /// See `resets`.
     pub kept: u64,
+    /// Barriers of the control log that were begun for reads.
+    pub barriers_begun: u64,
+    /// And that came to an end.
+    pub barriers: u64,
     /// Beacons that were refused a grant.
     pub withheld: u64,
 }
@@ -297,6 +301,9 @@ impl World {
                     self.commit(Command::ExpireSessions(vec![session]));
                 }
             }
+            Event::BarrierFailed(id, partition, number) => {
+                self.barrier_done(id, partition, number, None);
+            }
             Event::ResetLost(partition) => self.reset_lost(partition),
             Event::AcceptLoss => self.accept_loss(),
             Event::Repeat(command) => {
@@ -324,6 +331,15 @@ impl World {
                 let Some(member) = self.members.get_mut(&id) else { return };
                 let local = member.local(self.now);
                 member.leases.take(from, reply, local);
+            }
+            (_, Message::BarrierAt(partition, number, index)) => {
+                let have = self.members.get(&id).map_or(index, |member| member.state.index());
+                if have < index {
+                    self.follow_log_to(id, index.0);
+                }
+                let member = self.members.get(&id);
+                let record = member.and_then(|member| member.state.record(partition)).cloned();
+                self.barrier_done(id, partition, number, record.as_ref());
             }
             (_, Message::Request(request)) => self.request(id, request),
             _ => {}
@@ -373,6 +389,20 @@ impl World {
             let message = Message::Link(self.bytes.as_slice().into());
             self.send(Who::Member(id), Who::Member(from), message);
         }
+        self.touched(id, partition);
+    }
+
+    /// A barrier of the control log has ended for a member, which has the table's record up to there.
+    pub fn barrier_done(
+        &mut self,
+        id: MemberId,
+        partition: PartitionId,
+        number: u64,
+        record: Option<&Record>,
+    ) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.cells[usize::from(partition.0)].replica.barrier_done(number, record);
+        self.counts.barriers += u64::from(record.is_some());
         self.touched(id, partition);
     }
 
@@ -448,6 +478,12 @@ impl World {
             if self.violation.is_some() {
                 return;
             }
+        }
+        let Some(member) = self.members.get_mut(&id) else { return };
+        for (partition, number) in member.begin_barriers() {
+            self.counts.barriers_begun += 1;
+            self.send(Who::Member(id), Who::Log, Message::Barrier(partition, number));
+            self.at(self.now + self.plan.barrier, Event::BarrierFailed(id, partition, number));
         }
         if !changes.is_empty() {
             let command = Command::Change { by: id, changes };

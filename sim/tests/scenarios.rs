@@ -405,6 +405,69 @@ fn writes_wait_for_as_many_replicas_as_were_promised() {
     assert!(finds(Mutant::MinIgnored, min_in_sync));
 }
 
+/// A primary that is cut off from everybody but a client reads while another one serves already. The control log
+/// proves nothing that was asked before the read, and nothing that it does not say.
+fn read_without_lease() -> World {
+    let mut plan = Plan::quiet(3, 1, 2, 8);
+    (plan.clients, plan.barrier) = (2, 60_000 * MS);
+    let mut world = World::with(plan, Rng::new(1));
+    assert!(world.run_until(3_000, World::is_healed), "{}", world.unhealed());
+    world.run_for(200);
+    world.healing = true; // clients are patient
+    assert!(put(&mut world, P0, 5));
+    let old = record(&world, P0).primary;
+    let heir = *record(&world, P0).isr.iter().find(|id| **id != old).expect("a backup");
+    let (at, log, clients) = (slot(&world, old), world.log_place(), [3, 4]);
+    for place in (0..3).filter(|place| *place != at).chain([log, clients[1]]) {
+        world.cut(at, place);
+    }
+    for place in (0..3).filter(|place| *place != at) {
+        world.cut(clients[0], place);
+    }
+    let replica = |world: &World| world.members[&old].cells[0].replica.summary();
+    // Its lease has ended: a read waits for a barrier, which begins and is under way for long.
+    world.run_for(70);
+    world.ask(0, P0, Ask::Get(1));
+    assert!(world.run_until(400, |world| world.counts.barriers_begun > 0), "{}", replica(&world));
+    let (early, first_begun) = (record(&world, P0), world.counts.barriers_begun);
+    assert!(world.run_until(2_000, |world| serves(world, heir, P0)), "{:?}", world.violation);
+    world.ask(1, P0, Ask::Put(0, 6));
+    let written = |world: &World| world.answer(P0, Ask::Put(0, 6)).is_some();
+    assert!(world.run_until(2_000, written), "{:?}", record(&world, P0));
+    let late = record(&world, P0);
+    assert!(early.primary == old && late.primary != old);
+    world.ask(0, P0, Ask::Get(0));
+    // As soon as an attempt to read has come, which is the last one then.
+    let parked = |world: &World| world.members[&old].cells[0].parked.len();
+    let mut tell = |first: bool, record: &Record| {
+        for _ in 0..8 {
+            let before = parked(&world);
+            assert!(world.run_until(400, |world| parked(world) > before), "{}", replica(&world));
+            if !first {
+                world.run_for(5); // its barrier begins
+            }
+            let number = if first { first_begun } else { world.counts.barriers_begun };
+            world.barrier_done(old, P0, number, Some(record));
+            world.run_for(1);
+        }
+        world.answer(P0, Ask::Get(0))
+    };
+    assert_eq!(tell(true, &early), None, "the barrier began before the read");
+    assert_eq!(tell(false, &late), None, "another one serves");
+    world.uncut();
+    let answered = |world: &World| world.answer(P0, Ask::Get(0)).is_some();
+    assert!(world.run_until(2_000, answered), "{}", replica(&world));
+    assert_eq!(world.histories.check().wrong, None);
+    world
+}
+
+#[test]
+fn a_read_without_lease_is_proven_by_what_the_log_says_later() {
+    fine(&read_without_lease());
+    assert!(finds(Mutant::BarrierUnchecked, read_without_lease));
+    assert!(finds(Mutant::BarrierBefore, read_without_lease));
+}
+
 /// A removal waits for a backup that hears nothing; a scan that saw it must wait too.
 fn scan_of_what_waits() -> World {
     let mut plan = Plan::quiet(2, 1, 1, 8);
