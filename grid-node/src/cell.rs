@@ -154,6 +154,16 @@ impl Cell {
         }
     }
 
+    /// As [`Cell::prefetch`] of an index, for a write of a session.
+    #[inline]
+    pub(crate) fn prefetch_write(&self, structure: StructureId, hash: u64, session: SessionId) {
+        if let Some(state) = self.state.try_lock() {
+            let partition = state.replica.partition();
+            partition.prefetch_session(session);
+            partition.prefetch(structure, hash, true);
+        }
+    }
+
     /// Prefetches for records that are to be applied, if nobody holds the cell just now; first what finds
     /// their entries, which are added to `entries`.
     #[inline]

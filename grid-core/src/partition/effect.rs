@@ -165,6 +165,7 @@ impl<'a> Effect<'a> {
         }
     }
 
+    #[inline(always)] // as `Record::read`
     pub(crate) fn read(r: &mut Reader<'a>) -> Result<Self> {
         let code = r.u8()?;
         if code == 10 {

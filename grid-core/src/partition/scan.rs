@@ -3,7 +3,7 @@
 
 use super::map::map_in;
 use super::{Container, Effect, Partition, Step, Stop, Turn};
-use crate::ids::{Seq, StructureId};
+use crate::ids::{Seq, SessionId, StructureId};
 use crate::limits::{EXPIRE_PER_STEP, SCAN_BYTES_MAX, SCAN_ENTRIES_MAX};
 use crate::op::Part;
 use crate::time::Clock;
@@ -113,6 +113,12 @@ impl Partition {
                 map.store.prefetch_record(hash);
             }
         }
+    }
+
+    /// Prefetches what is remembered of a session's requests.
+    #[inline]
+    pub fn prefetch_session(&self, session: SessionId) {
+        self.sessions.prefetch(session);
     }
 
     /// The `seq` that an answer about all entries of a map waits for, for tests.

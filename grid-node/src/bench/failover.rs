@@ -103,7 +103,7 @@ pub struct FailoverArgs {
 ///
 /// # Errors
 /// `Io` and others if members cannot be started or broken, `Timeout` if they are not whole again in time.
-/// What probes met is part of the report.
+/// What probes met is part of the report, and what ended it early.
 pub fn run(args: &FailoverArgs, progress: &mut dyn FnMut(&str)) -> Result<FailoverReport> {
     let mut members = Members::start(args.members.into(), args.out.as_deref())?;
     let lease_ms = members.watch(None)?.lease_ms;
@@ -117,7 +117,14 @@ pub fn run(args: &FailoverArgs, progress: &mut dyn FnMut(&str)) -> Result<Failov
     for mode in &args.mode {
         let mut measured = ModeReport::new(*mode, lease_ms);
         for n in 1..=args.kills {
-            let fault = run.fault(*mode, &mut members)?;
+            let fault = match run.fault(*mode, &mut members) {
+                Ok(fault) => fault,
+                Err(error) => {
+                    report.failure = Some(error.to_string());
+                    report.modes.push(measured);
+                    return Ok(report);
+                }
+            };
             progress(&format!("{} {n} of {}: {fault}", mode.name(), args.kills));
             measured.add(fault);
         }

@@ -27,7 +27,11 @@ impl Bench {
     pub(super) fn run(self) -> Result {
         match self.what {
             What::Map(args) => tell(&map::run(&args)?, args.json),
-            What::Failover(args) => tell(&failover::run(&args, &mut remark)?, args.json),
+            What::Failover(args) => {
+                let report = failover::run(&args, &mut remark)?;
+                tell(&report, args.json)?;
+                report.failure.map_or(Ok(()), |failure| Err(Failure::new(failure)))
+            }
         }
     }
 }

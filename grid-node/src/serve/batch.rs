@@ -6,7 +6,7 @@ use super::control;
 use crate::cell::{Cell, Reply, ReplyTo, Submitted};
 use crate::shared::Shared;
 use grid_core::error::{Error, Kind, Result};
-use grid_core::ids::PartitionId;
+use grid_core::ids::{PartitionId, SessionId};
 use grid_core::op::{Op, OpCode};
 use grid_core::partition::{Request, Stamp};
 use grid_core::partitioning::partition_of;
@@ -68,7 +68,7 @@ pub(super) fn run(connection: &mut Connection, bytes: &[u8], out: &mut Vec<u8>) 
                 Some(FrameKind::Request) => {
                     let request = decode(&shared, frame)?;
                     if let Ok(ready) = &request {
-                        prefetch(&shared, ready, true);
+                        prefetch(&shared, ready, Some(connection.session.id()));
                     }
                     *slot = Some(Decoded { request, end });
                     count += 1;
@@ -86,7 +86,7 @@ pub(super) fn run(connection: &mut Connection, bytes: &[u8], out: &mut Vec<u8>) 
         if count > 1 {
             for ready in batch.iter().flatten().filter_map(|decoded| decoded.request.as_ref().ok())
             {
-                prefetch(&shared, ready, false);
+                prefetch(&shared, ready, None);
             }
         }
         for Decoded { request, end } in batch.iter().flatten() {
@@ -128,11 +128,17 @@ pub(super) fn run(connection: &mut Connection, bytes: &[u8], out: &mut Vec<u8>) 
 }
 
 #[inline]
-fn prefetch(shared: &Shared, ready: &Ready<'_>, index: bool) {
-    if ready.hash != 0
+fn prefetch(shared: &Shared, ready: &Ready<'_>, first: Option<SessionId>) {
+    let (structure, hash) = (ready.header.structure, ready.hash);
+    if hash != 0
         && let Ok(cell) = shared.cell(ready.header.partition)
     {
-        cell.prefetch(ready.header.structure, ready.hash, index);
+        match first {
+            Some(session) if ready.op.code().writes() => {
+                cell.prefetch_write(structure, hash, session);
+            }
+            first => cell.prefetch(structure, hash, first.is_some()),
+        }
     }
 }
 

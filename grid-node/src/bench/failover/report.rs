@@ -203,6 +203,8 @@ pub struct FailoverReport {
     pub quiet: Option<Quiet>,
     /// The faults.
     pub modes: Vec<ModeReport>,
+    /// Why there are fewer than were asked for.
+    pub failure: Option<String>,
 }
 
 impl FailoverReport {
@@ -216,21 +218,21 @@ impl FailoverReport {
         if *quiet_minutes > 0.0 {
             command += &format!(" --quiet-minutes {quiet_minutes}");
         }
-        let (quiet, modes) = (None, Vec::new());
         FailoverReport {
             command,
             lease_ms,
             members: *members,
             interval_ms: *interval,
-            quiet,
-            modes,
+            quiet: None,
+            modes: Vec::new(),
+            failure: None,
         }
     }
 }
 
 impl fmt::Display for FailoverReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FailoverReport { command, lease_ms, members, interval_ms, quiet, modes } = self;
+        let FailoverReport { command, lease_ms, members, interval_ms, quiet, modes, .. } = self;
         writeln!(f, "{command}")?;
         write!(
             f,
