@@ -65,9 +65,16 @@ impl History {
 
     /// Whether no primary answered something that was asked after a later primary had answered.
     fn goes_forward(&self) -> bool {
-        let told = || self.records.iter().filter(|r| !matches!(r.ask, Ask::Stale(..)));
-        let answers = || told().filter_map(|r| Some((r.from, r.answer?.0, r.term)));
-        answers().all(|(from, _, term)| answers().all(|(_, at, t)| at >= from || t <= term))
+        let told = self.records.iter().filter(|r| !matches!(r.ask, Ask::Stale(..)));
+        let answers = told.filter_map(|r| Some((r.from, r.answer?.0, r.term)));
+        let answers: Vec<(u64, u64, Term)> = answers.collect();
+        let newest = answers.iter().map(|(_, _, term)| *term).max();
+        if answers.iter().all(|(_, _, term)| Some(*term) == newest) {
+            return true;
+        }
+        let after =
+            |from: u64, term: Term| answers.iter().all(|(_, at, t)| *at >= from || *t <= term);
+        answers.iter().all(|(from, _, term)| after(*from, *term))
     }
 
     /// Whether some order explains it, and how many answers were checked.
