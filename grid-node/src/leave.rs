@@ -8,6 +8,7 @@ use grid_core::error::Result;
 use grid_core::ids::{MemberId, PartitionId};
 use grid_core::lease::Beacon;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -68,6 +69,7 @@ impl Leaving {
     /// Returns the partitions that nobody else has, and whether anybody stays.
     async fn hand_over(&self, deadline: Instant) -> Result<(Vec<PartitionId>, bool)> {
         let (shared, me) = (&self.shared, self.shared.member);
+        shared.leaves.store(true, Ordering::Release);
         shared.agreed.propose(Command::Leaving(me), PROPOSING).await?;
         let mut applied = crate::cluster::ControlLog::applied(&*shared.agreed.node);
         let mut said = false;
@@ -141,5 +143,23 @@ impl Leaving {
         let mut others = self.others(state);
         others.retain(|member| !state.leaving().contains(member));
         others
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Member;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_member_that_was_removed_ends_and_says_so() {
+        let build = || Member::builder().cores(1).memory_budget(64 << 20);
+        let first = build().start().await.unwrap();
+        let second = build().join([first.address()]).start().await.unwrap();
+        let removed = Command::Leave(second.id());
+        first.shared.agreed.propose(removed, PROPOSING).await.unwrap();
+        let why = tokio::time::timeout(PROPOSING, second.failed()).await.unwrap();
+        assert!(why.contains("was removed from the cluster"), "{why}");
+        assert_eq!(first.shutdown().await, []);
     }
 }

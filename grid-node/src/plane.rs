@@ -49,6 +49,9 @@ impl Plane {
                     shared.links.follow(shared);
                 }
                 follow(shared, changed, index);
+                if matches!(command, Command::Leave(_)) {
+                    end_if_removed(shared);
+                }
                 if let Command::Start { .. } | Command::Leave(_) | Command::ResetLost { .. } =
                     command
                 {
@@ -68,6 +71,7 @@ impl Plane {
                     shared.agreed.read(|state| (state.table().to_vec(), state.index()));
                 let all: Vec<_> = (0..).map(PartitionId).zip(table).collect();
                 follow(shared, &all, index);
+                end_if_removed(shared);
                 tell(shared);
                 shared.sessions.keep(&shared.agreed.read(|state| state.sessions().clone()));
             }
@@ -124,6 +128,15 @@ fn tell_loss(changed: &[(PartitionId, Record)], index: Index) {
             partitions,
             "the data of partitions is lost: no replica is left (grid admin reset-lost)"
         );
+    }
+}
+
+/// A process that was silent for so long that the others have forgotten its member serves nothing any more.
+fn end_if_removed(shared: &Shared) {
+    let known = shared.agreed.read(|state| state.members().contains_key(&shared.member));
+    if !known && !shared.leaves.load(Ordering::Acquire) {
+        let text = "this member was removed from the cluster; started again, it joins as a new one";
+        shared.agreed.node.fail(text);
     }
 }
 

@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     next_connection: AtomicU64,
     cells: Box<[Cell]>,
     closed: AtomicBool,
+    /// The member has asked to leave the cluster.
+    pub(crate) leaves: AtomicBool,
     /// Since the shutdown has begun: when what is under way is given up.
     draining: OnceLock<Instant>,
 }
@@ -109,6 +111,7 @@ impl Shared {
             next_connection: AtomicU64::new(0),
             cells,
             closed: AtomicBool::new(false),
+            leaves: AtomicBool::new(false),
             draining: OnceLock::new(),
             settings,
         })

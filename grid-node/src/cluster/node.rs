@@ -324,6 +324,15 @@ impl ControlNode {
         self.failure.subscribe()
     }
 
+    /// Ends the log from this side; only the first reason counts.
+    pub(crate) fn fail(&self, why: &str) {
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            failure.get_or_insert_with(|| why.into());
+            first
+        });
+    }
+
     /// The life of the log that this node belongs to; 0: none yet.
     pub(super) fn group(&self) -> u64 {
         self.group.load(Ordering::Acquire)
