@@ -335,13 +335,6 @@ impl Replica {
         }
     }
 
-    /// Whether an answer waits for no backup: where that was agreed, under the lease.
-    #[inline]
-    fn answers_early(&self, structure: StructureId, lease: bool, mode: Read) -> bool {
-        let agreed = self.partition.answers_early(structure) || mutant::is(Mutant::AckAlwaysEarly);
-        agreed && (lease || mutant::is(Mutant::AckWithoutLease)) && mode != Read::Confirmed
-    }
-
     /// Whether the primary executes the request, as far as what was lost and who has ended say so.
     fn may_execute(&self, cx: &Context<'_>, request: &Request<'_>) -> Result<(), Error> {
         let lost_at = self.record.lost_at;

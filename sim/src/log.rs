@@ -6,7 +6,8 @@ use crate::member::{Member, QUEUE_MAX, QUEUE_NAME};
 use crate::plan::{MS, US};
 use crate::world::{TICK, World};
 use grid_core::control::{
-    Ack, Change, Command, MapConfig, MemberInfo, Outcome, QueueConfig, StructureConfig, plan,
+    Ack, Change, Command, MapConfig, MemberInfo, Outcome, QueueConfig, Record, StructureConfig,
+    plan,
 };
 use grid_core::ids::{Index, MemberId, NodeId, PartitionId};
 use grid_core::mutant::{self, Mutant};
@@ -201,6 +202,20 @@ impl World {
             };
             self.at(self.now + delay, Event::Learn(id, partition, record));
         }
+    }
+
+    /// A barrier of the control log has ended for a member, which has the table's record up to there.
+    pub fn barrier_done(
+        &mut self,
+        id: MemberId,
+        partition: PartitionId,
+        number: u64,
+        record: Option<&Record>,
+    ) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.cells[usize::from(partition.0)].replica.barrier_done(number, record);
+        self.counts.barriers += u64::from(record.is_some());
+        self.touched(id, partition);
     }
 
     /// The controller's turn.

@@ -396,20 +396,6 @@ impl World {
         self.touched(id, partition);
     }
 
-    /// A barrier of the control log has ended for a member, which has the table's record up to there.
-    pub fn barrier_done(
-        &mut self,
-        id: MemberId,
-        partition: PartitionId,
-        number: u64,
-        record: Option<&Record>,
-    ) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        member.cells[usize::from(partition.0)].replica.barrier_done(number, record);
-        self.counts.barriers += u64::from(record.is_some());
-        self.touched(id, partition);
-    }
-
     /// Something happened to a cell: checks it, lets go what may leave, and sends what is to be sent.
     pub(crate) fn touched(&mut self, id: MemberId, partition: PartitionId) {
         self.check_cell(id, partition);

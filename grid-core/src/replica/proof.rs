@@ -4,7 +4,9 @@
 
 use super::{Replica, Role};
 use crate::control::Record;
+use crate::ids::StructureId;
 use crate::mutant::{self, Mutant};
+use crate::read::Read;
 
 /// The barriers of a replica, numbered from 1.
 #[derive(Debug, Default)]
@@ -40,6 +42,13 @@ impl Proofs {
 }
 
 impl Replica {
+    /// Whether an answer waits for no backup: where that was agreed, under the lease.
+    #[inline]
+    pub(super) fn answers_early(&self, structure: StructureId, lease: bool, mode: Read) -> bool {
+        let agreed = self.partition.answers_early(structure) || mutant::is(Mutant::AckAlwaysEarly);
+        agreed && (lease || mutant::is(Mutant::AckWithoutLease)) && mode != Read::Confirmed
+    }
+
     /// Begins the barrier that answers wait for, if any do: the shell has to begin one of the control log
     /// after this call, and say how that ended.
     pub fn begin_barrier(&mut self) -> Option<u64> {
