@@ -4,7 +4,7 @@
 use grid_core::wire::event::{self, Event};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 
 /// See the module documentation.
@@ -12,8 +12,10 @@ use std::task::Waker;
 pub(crate) struct Outbox {
     closed: AtomicBool,
     event_bytes_max: usize,
-    /// Replies of this connection that wait for their gates.
-    parked: AtomicUsize,
+    /// Replies of this connection that had to wait for their gates; only its own task writes this.
+    parked: AtomicU64,
+    /// How many of them have been brought; written under the lock.
+    brought: AtomicU64,
     /// How often in a row the control thread has found that nothing came from the other side.
     silence: AtomicU32,
     state: Mutex<State>,
@@ -35,29 +37,35 @@ impl Outbox {
         Outbox {
             closed: AtomicBool::new(false),
             event_bytes_max,
-            parked: AtomicUsize::new(0),
+            parked: AtomicU64::new(0),
+            brought: AtomicU64::new(0),
             silence: AtomicU32::new(0),
             state: Mutex::default(),
         }
     }
 
-    /// A reply of this connection waits for its gate now; [`Outbox::reply`] will bring it.
+    /// A reply of this connection waits for its gate now; [`Outbox::reply`] will bring it. Only for the
+    /// connection's own task.
     pub(crate) fn park(&self) {
-        self.parked.fetch_add(1, Ordering::AcqRel);
+        self.parked.store(self.parked.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Whether a reply of this connection waits for its gate.
     pub(crate) fn has_parked(&self) -> bool {
-        self.parked.load(Ordering::Acquire) > 0
+        self.parked.load(Ordering::Relaxed) != self.brought.load(Ordering::Acquire)
     }
 
     /// Appends the frame of a reply that was parked: what a cell parks is bounded there. Returns whom to
     /// wake once no lock is held.
     #[must_use]
     pub(crate) fn reply(&self, frame: &[u8]) -> Option<Waker> {
-        let waker = self.add(|state| state.bytes.extend_from_slice(frame));
-        self.parked.fetch_sub(1, Ordering::AcqRel);
-        waker
+        let mut state = self.state.lock();
+        self.brought.store(self.brought.load(Ordering::Relaxed) + 1, Ordering::Release);
+        if self.is_closed() {
+            return None;
+        }
+        state.bytes.extend_from_slice(frame);
+        if state.stalled { None } else { state.waker.take() }
     }
 
     /// Appends an item of a subscription, or counts it as missed. Returns whom to wake once no lock is

@@ -26,12 +26,51 @@ pub(crate) enum ReplyTo {
 struct Parked {
     gate: Seq,
     to: ReplyTo,
-    reply: Box<[u8]>,
+    /// Bytes of the reply.
+    len: usize,
 }
 
-impl Parked {
-    fn bytes(&self) -> usize {
-        size_of::<Parked>() + self.reply.len()
+/// Replies in the order in which they are to leave, their bytes one behind the other: what one thread parks
+/// another one lets go, and memory that changes hands is dear.
+#[derive(Debug, Default)]
+struct Line {
+    parked: VecDeque<Parked>,
+    bytes: Vec<u8>,
+    /// So many of the bytes have left.
+    left: usize,
+}
+
+/// Bytes that have left are dropped when there are this many, and more than those that are there.
+const LEFT_MAX: usize = 16 << 10;
+
+impl Line {
+    fn push(&mut self, gate: Seq, to: ReplyTo, reply: &[u8]) {
+        self.bytes.extend_from_slice(reply);
+        self.parked.push_back(Parked { gate, to, len: reply.len() });
+    }
+
+    /// Takes out the first one, if its gate is not above this.
+    fn pop(&mut self, committed: Seq) -> Option<(ReplyTo, &[u8])> {
+        self.tidy();
+        let parked = self.parked.pop_front_if(|front| front.gate <= committed)?;
+        let start = self.left;
+        self.left += parked.len;
+        Some((parked.to, self.bytes.get(start..self.left).unwrap_or_default()))
+    }
+
+    fn tidy(&mut self) {
+        if self.parked.is_empty() {
+            self.bytes.clear();
+            self.bytes.shrink_to(LEFT_MAX);
+            self.left = 0;
+        } else if self.left > LEFT_MAX && self.left > self.bytes.len() / 2 {
+            self.bytes.drain(..self.left);
+            self.left = 0;
+        }
+    }
+
+    fn cost(&self) -> usize {
+        self.bytes.len() - self.left + self.parked.len() * size_of::<Parked>()
     }
 }
 
@@ -47,38 +86,31 @@ pub(super) enum Wait {
 /// See the module documentation.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// In the order of their gates.
-    parked: VecDeque<Parked>,
-    /// Replies to reads that wait for a barrier of the control log, by its number.
-    unproven: VecDeque<(u64, Parked)>,
-    /// Bytes that all of them take.
-    bytes: usize,
+    /// For what they saw to be committed.
+    line: Line,
+    /// Replies to reads that wait for a barrier of the control log: its number stands for the gate.
+    unproven: Line,
 }
 
 impl Waiting {
     /// Whether what need not be answered is better refused.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes > PARKED_BYTES_MAX
+        self.line.cost() + self.unproven.cost() > PARKED_BYTES_MAX
     }
 
     /// Whether anything waits for a barrier of the control log.
     pub(super) fn wants_proof(&self) -> bool {
-        !self.unproven.is_empty()
+        !self.unproven.parked.is_empty()
     }
 
     /// Keeps a reply until what it waits for comes, and until those before it have left.
     pub(super) fn park(&mut self, shared: &Shared, wait: Wait, to: ReplyTo, reply: &[u8]) {
-        let last = self.parked.back().map_or(Seq(0), |last| last.gate);
-        let (gate, proof) = match wait {
-            Wait::Commit(gate) => (last.max(gate), None),
-            Wait::Proof(number) => (last, Some(number)),
+        let (line, gate) = match wait {
+            Wait::Commit(gate) => (&mut self.line, gate),
+            Wait::Proof(number) => (&mut self.unproven, Seq(number)),
         };
-        let parked = Parked { gate, to, reply: reply.into() };
-        self.bytes += parked.bytes();
-        match proof {
-            Some(number) => self.unproven.push_back((number, parked)),
-            None => self.parked.push_back(parked),
-        }
+        let last = line.parked.back().map_or(Seq(0), |last| last.gate);
+        line.push(last.max(gate), to, reply);
         shared.counters.parked.add(1);
     }
 
@@ -90,52 +122,51 @@ impl Waiting {
         wakers: &mut Vec<Waker>,
     ) {
         let committed = replica.partition().committed();
-        while let Some(parked) = self.parked.pop_front_if(|front| front.gate <= committed) {
-            self.bytes -= parked.bytes();
-            wakers.extend(let_go(shared, parked));
+        while let Some((to, reply)) = self.line.pop(committed) {
+            wakers.extend(let_go(shared, to, reply));
         }
-        while let Some((number, _)) = self.unproven.front() {
-            let proof = replica.proof(*number);
+        while let Some(number) = self.unproven.parked.front().map(|front| front.gate) {
+            let proof = replica.proof(number.0);
             if proof == Proof::Waits {
                 return;
             }
-            let Some((_, parked)) = self.unproven.pop_front() else { return };
-            self.bytes -= parked.bytes();
+            let Some((to, reply)) = self.unproven.pop(number) else { return };
             wakers.extend(if proof == Proof::Proven {
-                let_go(shared, parked)
+                let_go(shared, to, reply)
             } else {
                 let text = "a backup is silent, and the control log does not show who serves";
                 let wait = Duration::from_millis(20);
-                refuse(shared, parked, &Error::with(Kind::NotServing, text).retry_in(wait))
+                refuse(shared, to, reply, &Error::with(Kind::NotServing, text).retry_in(wait))
             });
         }
     }
 
     /// Nothing that waits here is answered any more by this member: whoever serves now knows.
     pub(super) fn depose(&mut self, shared: &Shared, wakers: &mut Vec<Waker>) {
-        self.bytes = 0;
-        let unproven = std::mem::take(&mut self.unproven).into_iter().map(|(_, parked)| parked);
-        for parked in std::mem::take(&mut self.parked).into_iter().chain(unproven) {
-            let error = Error::with(Kind::NotServing, "another member serves the partition now");
-            wakers.extend(refuse(shared, parked, &error));
+        for line in [&mut self.line, &mut self.unproven] {
+            while let Some((to, reply)) = line.pop(Seq(u64::MAX)) {
+                let text = "another member serves the partition now";
+                let error = Error::with(Kind::NotServing, text);
+                wakers.extend(refuse(shared, to, reply, &error));
+            }
         }
     }
 }
 
 /// Lets a reply go.
-fn let_go(shared: &Shared, parked: Parked) -> Option<Waker> {
+fn let_go(shared: &Shared, to: ReplyTo, reply: &[u8]) -> Option<Waker> {
     shared.counters.parked.add(-1);
-    match parked.to {
-        ReplyTo::Connection(outbox) => outbox.reply(&parked.reply),
-        ReplyTo::Local(token) => shared.slots.complete(token, Ok(parked.reply)),
+    match to {
+        ReplyTo::Connection(outbox) => outbox.reply(reply),
+        ReplyTo::Local(token) => shared.slots.complete(token, Ok(reply.into())),
     }
 }
 
 /// Lets an error go instead of a reply.
-fn refuse(shared: &Shared, parked: Parked, error: &Error) -> Option<Waker> {
+fn refuse(shared: &Shared, to: ReplyTo, reply: &[u8], error: &Error) -> Option<Waker> {
     shared.counters.parked.add(-1);
-    match parked.to {
-        ReplyTo::Connection(outbox) => outbox.reply(&failed(&parked.reply, error)),
+    match to {
+        ReplyTo::Connection(outbox) => outbox.reply(&failed(reply, error)),
         ReplyTo::Local(token) => shared.slots.complete(token, Err(error.clone().maybe_applied())),
     }
 }

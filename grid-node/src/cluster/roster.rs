@@ -61,9 +61,9 @@ pub struct Brief {
     pub version: String,
     /// How long its process has been running, in milliseconds.
     pub uptime_ms: u64,
-    /// Copies that it sends, the first [`COPIES_MAX`].
+    /// Copies that it sends, the first `COPIES_MAX`.
     pub copies: Vec<CopyBrief>,
-    /// What it has of the first [`SHARES_MAX`] structures, where it has anything.
+    /// What it has of the first `SHARES_MAX` structures, where it has anything.
     pub shares: Vec<Share>,
     /// Its wall clock, in milliseconds since 1970.
     pub(crate) wall_ms: u64,
