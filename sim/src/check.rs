@@ -287,7 +287,9 @@ impl World {
         let Some(member) = self.members.get_mut(&id) else { return };
         let cell = &mut member.cells[n];
         let (term, surrendered) = (cell.replica.synced(), cell.replica.record().surrendered);
-        if term > Term(1) && !(surrendered && cell.replica.record().term == term) {
+        // One that has not heard of a later term begins too, and gets no lease: it answers nothing.
+        let late = self.histories.quick[n].lives.last().is_some_and(|life| life.term > term);
+        if !late && term > Term(1) && !(surrendered && cell.replica.record().term == term) {
             let begins = Some(cell.scan(QUICK, &member.wall, &keys));
             self.histories.quick[n].lives.push(Life { term, at: self.now, begins });
         }
