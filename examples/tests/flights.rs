@@ -354,10 +354,7 @@ fn cluster(count: usize) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
     for _ in 0..count {
         let builder = Member::builder().cores(1).memory_budget(128 << 20);
-        let builder = match members.first() {
-            Some(first) => builder.set("join", first.address()),
-            None => builder,
-        };
+        let builder = builder.join(members.first().map(Member::address));
         members.push(builder.start_blocking().unwrap());
     }
     let deadline = Instant::now() + Duration::from_secs(60);

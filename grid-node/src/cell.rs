@@ -25,6 +25,7 @@ use grid_core::wire::link::Message;
 use grid_core::wire::{begin_frame, end_frame};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use waiting::{Wait, Waiting};
 
@@ -33,6 +34,8 @@ use waiting::{Wait, Waiting};
 #[repr(align(128))]
 pub(crate) struct Cell {
     state: Mutex<State>,
+    /// How many replies wait here.
+    waiting: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -73,16 +76,23 @@ pub(crate) struct Reply<'r, F> {
 
 impl Cell {
     pub(crate) fn new(replica: Replica) -> Self {
+        let waiting = Waiting::default();
         Cell {
+            waiting: waiting.count(),
             state: Mutex::new(State {
                 replica,
                 links: Vec::new(),
                 ack_due: None,
                 served: false,
-                waiting: Waiting::default(),
+                waiting,
                 audience: Audience::default(),
             }),
         }
+    }
+
+    /// Replies that wait here, without the lock.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
     }
 
     /// Executes an operation that arrived before `now`. `alive` is asked under the lock: an operation of a
@@ -131,7 +141,7 @@ impl Cell {
         let submitted = match to {
             Some(to) if waits => {
                 let bytes = reply.out.get(reply.at..).unwrap_or_default();
-                state.waiting.park(shared, wait, to, bytes);
+                state.waiting.park(wait, to, bytes);
                 reply.out.truncate(reply.at);
                 Submitted::Parked
             }

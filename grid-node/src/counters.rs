@@ -55,8 +55,6 @@ pub(crate) struct Counters {
     pub(crate) accepted: Counter,
     /// Connections refused or ended for a fault of the other side.
     pub(crate) offenders: Counter,
-    /// Replies that wait for a backup.
-    pub(crate) parked: Gauge,
     /// Leases that this member did not grant, because who asked had not followed the table.
     pub(crate) leases_withheld: Counter,
     /// Leases that this member was not granted for that reason.

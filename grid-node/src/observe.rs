@@ -86,7 +86,7 @@ impl Observe for Shared {
             connections: counters.connections.get(),
             sessions: self.agreed.read(|state| state.sessions().len()) as u64,
             subscriptions: self.cells().iter().map(|cell| cell.subscribers() as u64).sum(),
-            parked_replies: counters.parked.get(),
+            parked_replies: self.parked() as u64,
         };
         status.links = links(self);
         status.totals = Totals {

@@ -176,9 +176,14 @@ impl Shared {
         self.draining.get().is_some()
     }
 
+    /// Replies that wait for a backup.
+    pub(crate) fn parked(&self) -> usize {
+        self.cells.iter().map(Cell::waiting).sum()
+    }
+
     /// Whether the member drains and has nothing under way any more, or has waited for it long enough.
     pub(crate) fn is_drained(&self, now: Instant) -> bool {
-        let idle = || self.counters.parked.get() == 0 && self.counters.connections.get() == 0;
+        let idle = || self.parked() == 0 && self.counters.connections.get() == 0;
         self.draining.get().is_some_and(|deadline| now >= *deadline || idle())
     }
 

@@ -2,12 +2,23 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use grid_client::Client;
+use grid_core::Map;
 use grid_core::wire::control::{Control, ControlReply};
 use grid_node::Member;
 use grid_node::status::{LogRole, PartitionState, Status};
 use grid_tests::{cluster, cluster_with, is_whole, known, until};
 use std::future::IntoFuture;
 use std::time::Duration;
+
+/// A client of a member, and a map with a hundred entries.
+async fn filled(member: &Member) -> (Client, Map<u32, u32>) {
+    let client = grid_tests::client(member).await;
+    let map = client.map::<u32, u32>("m");
+    for n in 0..100 {
+        map.set(&n, &n).await.unwrap();
+    }
+    (client, map)
+}
 
 async fn ask(address: &str) -> grid_core::Result<Status> {
     match Client::builder().address(address).ask(Control::Status).await? {
@@ -19,15 +30,11 @@ async fn ask(address: &str) -> grid_core::Result<Status> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_member_tells_of_all_and_of_one_that_is_gone() {
     let mut members = cluster(3).await;
-    let client = grid_tests::client(&members[0]).await;
-    let map = client.map::<u32, u32>("m");
-    let _ = map.size().await;
-    known(&members, 1).await;
-    for n in 0..100 {
-        map.set(&n, &n).await.unwrap();
-    }
+    let (_client, _map) = filled(&members[0]).await;
     for member in &members {
-        let all = |status: &Status| status.structures[0].cluster_entries == Some(100);
+        let all = |status: &Status| {
+            status.structures.first().is_some_and(|m| m.cluster_entries == Some(100))
+        };
         let status = until(member, "all entries", all).await;
         assert!((1..100).contains(&status.structures[0].entries), "{status}");
         let status = ask(&member.address().to_string()).await.unwrap();
@@ -149,13 +156,7 @@ async fn a_member_that_stops_in_order_is_succeeded_without_waiting_for_its_lease
     // Longer than the operations below wait.
     let mut members = cluster_with(3, |builder| builder.set("cluster.lease", "5s")).await;
     let hasty = Duration::from_secs(3);
-    let client = grid_tests::client(&members[1]).await;
-    let map = client.map::<u32, u32>("m");
-    let _ = map.size().await;
-    known(&members, 1).await;
-    for n in 0..100 {
-        map.set(&n, &n).await.unwrap();
-    }
+    let (_client, map) = filled(&members[1]).await;
     let leaving = members.remove(0);
     let id = leaving.id().0;
     assert_eq!(leaving.shutdown().await, []);
@@ -184,13 +185,7 @@ async fn what_only_a_leaving_member_has_is_copied_first_or_named() {
         }
     };
     let mut members = cluster_with(2, alone("60s")).await;
-    let client = grid_tests::client(&members[1]).await;
-    let map = client.map::<u32, u32>("m");
-    let _ = map.size().await;
-    known(&members, 1).await;
-    for n in 0..100 {
-        map.set(&n, &n).await.unwrap();
-    }
+    let (_client, map) = filled(&members[1]).await;
     assert_eq!(members.remove(0).shutdown().await, []);
     for n in 0..100 {
         assert_eq!(map.get(&n).await.unwrap(), Some(n));

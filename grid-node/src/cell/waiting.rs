@@ -10,6 +10,7 @@ use grid_core::replica::{Proof, Replica};
 use grid_core::wire::reply;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -90,6 +91,8 @@ pub(super) struct Waiting {
     line: Line,
     /// Replies to reads that wait for a barrier of the control log: its number stands for the gate.
     unproven: Line,
+    /// How many there are of both, for those who look without the cell's lock.
+    count: Arc<AtomicUsize>,
 }
 
 impl Waiting {
@@ -104,14 +107,25 @@ impl Waiting {
     }
 
     /// Keeps a reply until what it waits for comes, and until those before it have left.
-    pub(super) fn park(&mut self, shared: &Shared, wait: Wait, to: ReplyTo, reply: &[u8]) {
+    pub(super) fn park(&mut self, wait: Wait, to: ReplyTo, reply: &[u8]) {
         let (line, gate) = match wait {
             Wait::Commit(gate) => (&mut self.line, gate),
             Wait::Proof(number) => (&mut self.unproven, Seq(number)),
         };
         let last = line.parked.back().map_or(Seq(0), |last| last.gate);
         line.push(last.max(gate), to, reply);
-        shared.counters.parked.add(1);
+        self.tell();
+    }
+
+    /// Follows how many there are.
+    pub(super) fn count(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.count)
+    }
+
+    /// Only who has the cell's lock writes: no other thread's count is in the way.
+    fn tell(&self) {
+        let count = self.line.parked.len() + self.unproven.parked.len();
+        self.count.store(count, Ordering::Release);
     }
 
     /// Lets go the replies whose gate is open.
@@ -128,9 +142,9 @@ impl Waiting {
         while let Some(number) = self.unproven.parked.front().map(|front| front.gate) {
             let proof = replica.proof(number.0);
             if proof == Proof::Waits {
-                return;
+                break;
             }
-            let Some((to, reply)) = self.unproven.pop(number) else { return };
+            let Some((to, reply)) = self.unproven.pop(number) else { break };
             wakers.extend(if proof == Proof::Proven {
                 let_go(shared, to, reply)
             } else {
@@ -139,6 +153,7 @@ impl Waiting {
                 refuse(shared, to, reply, &Error::with(Kind::NotServing, text).retry_in(wait))
             });
         }
+        self.tell();
     }
 
     /// Nothing that waits here is answered any more by this member: whoever serves now knows.
@@ -150,12 +165,12 @@ impl Waiting {
                 wakers.extend(refuse(shared, to, reply, &error));
             }
         }
+        self.tell();
     }
 }
 
 /// Lets a reply go.
 fn let_go(shared: &Shared, to: ReplyTo, reply: &[u8]) -> Option<Waker> {
-    shared.counters.parked.add(-1);
     match to {
         ReplyTo::Connection(outbox) => outbox.reply(reply),
         ReplyTo::Local(token) => shared.slots.complete(token, Ok(reply.into())),
@@ -164,7 +179,6 @@ fn let_go(shared: &Shared, to: ReplyTo, reply: &[u8]) -> Option<Waker> {
 
 /// Lets an error go instead of a reply.
 fn refuse(shared: &Shared, to: ReplyTo, reply: &[u8], error: &Error) -> Option<Waker> {
-    shared.counters.parked.add(-1);
     match to {
         ReplyTo::Connection(outbox) => outbox.reply(&failed(reply, error)),
         ReplyTo::Local(token) => shared.slots.complete(token, Err(error.clone().maybe_applied())),
